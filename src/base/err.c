@@ -1,0 +1,28 @@
+/* Texts of failure codes. libc's strerrordesc_np is used since its strings are constants: no buffer
+ * of ours or of the thread is shared. */
+#include "base/err.h"
+
+#include "base/base.h"
+
+const char *err_text(int err)
+{
+    if (err >= 0) {
+        return "no error";
+    }
+    switch (err) {
+#define ROW(name, value, text) \
+    case name:                 \
+        return text;
+        ERR_TABLE(ROW)
+#undef ROW
+    default:
+        break;
+    }
+    if (err >= -4095) {
+        const char *text = strerrordesc_np(-err);
+        if (text != NULL) {
+            return text;
+        }
+    }
+    return "unknown error";
+}

@@ -8,6 +8,7 @@
 #ifndef BASE_BASE_H
 #define BASE_BASE_H
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>

@@ -2,13 +2,13 @@
  * Reading of record batches, and the stamps that a leader writes into them; the layout is in the
  * header. Answers to Kafka's DefaultRecordBatch and DefaultRecord (KIP-98).
  *
- * The records of a batch are read in two ways. Where a record lies in one piece of memory (always in
- * a plain batch, nearly always in a compressed one) record_parse walks it with pointers. Where it
- * crosses pieces of the decompressor, the iterator gathers it into a buffer, and the stream walks
- * it field by field without one.
+ * The records of a batch are read in two ways. Where a record lies in one piece of memory (always
+ * in a plain batch, nearly always in a compressed one) record_parse walks it with pointers. Where
+ * it crosses pieces of the decompressor, the iterator gathers it into a buffer, and the stream
+ * walks it field by field without one.
  *
- * As strict as Kafka's reader of plain batches, for compressed ones too: each record has exactly the
- * length that it says, each batch the number of records that it says, and nothing is left over.
+ * As strict as Kafka's reader of plain batches, for compressed ones too: each record has exactly
+ * the length that it says, each batch the number of records that it says, and nothing is left over.
  * A negative length of a key or a value is null, as there.
  */
 #include "wire/batch.h"
@@ -16,7 +16,7 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "wire/record_parse.h"
+#include "wire/record.h"
 #include "wire/varint.h"
 
 #define BATCH_LENGTH_AT         8
@@ -28,7 +28,7 @@
 #define RECORD_BUFFER_BYTES_MIN 4096
 
 /* The attributes that a stamp keeps: those without a meaning are lost, as in Kafka. */
-#define BATCH_ATTRIBUTES_KEPT                                                                      \
+#define BATCH_ATTRIBUTES_KEPT \
     (BATCH_CODEC_MASK | BATCH_TRANSACTIONAL | BATCH_CONTROL | BATCH_DELETE_HORIZON)
 
 int batch_peek_header(const void *bytes, size_t len, struct batch *ret)

@@ -18,8 +18,9 @@
  *   61       records, compressed as a whole when the codec says so
  *
  * A record: varint length of what follows, int8 attributes (unused), varlong timestampDelta, varint
- * offsetDelta, varint key length (below 0: null), key, varint value length (the same), value, varint
- * number of headers, then for each: varint key length (at least 0), key, varint value length, value.
+ * offsetDelta, varint key length (below 0: null), key, varint value length (the same), value,
+ * varint number of headers, then for each: varint key length (at least 0), key, varint value
+ * length, value.
  *
  * batch_peek bounds everything by the bytes at hand. A record iterator streams compressed batches.
  */
@@ -29,6 +30,7 @@
 #include "base/base.h"
 #include "wire/compress.h"
 #include "wire/cursor.h"
+#include "wire/record.h"
 
 #define BATCH_OVERHEAD     12 /* baseOffset and batchLength */
 #define BATCH_HEADER_BYTES 61
@@ -71,8 +73,8 @@ struct batch {
 };
 
 /* Reads the header of the batch that starts at bytes. ERR_TRUNCATED: fewer bytes than the header or
- * than batchLength promises; ERR_MALFORMED: batchLength below the header's; ERR_UNSUPPORTED: magic is
- * not 2 (ret->magic and ret->size are set). The CRC is not checked. */
+ * than batchLength promises; ERR_MALFORMED: batchLength below the header's; ERR_UNSUPPORTED: magic
+ * is not 2 (ret->magic and ret->size are set). The CRC is not checked. */
 must_check int batch_peek(const void *bytes, size_t len, struct batch *ret);
 /* The same for a header alone (len >= BATCH_HEADER_BYTES) whose records may not be at hand. */
 must_check int batch_peek_header(const void *bytes, size_t len, struct batch *ret);
@@ -105,24 +107,17 @@ int32_t sequence_add(int32_t sequence, int32_t delta);
 /* Writes into a batch in place. The first two are not under the CRC. */
 void batch_stamp_offset(uint8_t *bytes, int64_t base_offset);
 void batch_stamp_leader_epoch(uint8_t *bytes, int32_t leader_epoch);
-void batch_stamp_times(uint8_t *bytes, size_t size, bool is_log_append_time, int64_t max_timestamp); /* and the CRC */
-
-struct record {
-    int64_t timestamp; /* base + delta; LogAppendTime is the batch's max timestamp, the caller's affair */
-    int64_t offset;
-    int32_t offset_delta;
-    struct view key;   /* ptr NULL: null */
-    struct view value;
-    int32_t headers_count;
-    struct view headers; /* encoded headers, checked */
-};
+void batch_stamp_times(uint8_t *bytes,
+                       size_t size,
+                       bool is_log_append_time,
+                       int64_t max_timestamp); /* and the CRC */
 
 /* Takes bytes of a record as they come; a negative result ends the stream with it. */
 typedef int record_sink(void *ctx, const uint8_t *bytes, size_t len);
 
-/* Walks the records of a batch without a view of a whole one: first its numbers, then key, value and
- * headers are checked and passed on piece by piece, so that memory does not grow with a record. Each
- * record_stream_next that gave a record must be followed by record_stream_payload. */
+/* Walks the records of a batch without a view of a whole one: first its numbers, then key, value
+ * and headers are checked and passed on piece by piece, so that memory does not grow with a record.
+ * Each record_stream_next that gave a record must be followed by record_stream_payload. */
 struct record_stream {
     struct decompressor *decompressor; /* owned; NULL for plain records */
     struct cursor piece;               /* what is left of the bytes at hand */
@@ -130,9 +125,9 @@ struct record_stream {
     int64_t record_max;
     int64_t inflated; /* bytes of output so far */
     int32_t count;
-    int32_t index;     /* of the next record */
+    int32_t index;         /* of the next record */
     bool had_large_record; /* ERR_TOO_LARGE was a record's length, not the stream's */
-    record_sink *sink; /* may be NULL */
+    record_sink *sink;     /* may be NULL */
     void *ctx;
 };
 
@@ -149,18 +144,16 @@ must_check int record_stream_init(struct record_stream *rs,
                                   int64_t output_max,
                                   int64_t record_max);
 void record_stream_release(struct record_stream *rs);
-/* 1: a record; 0: all recordsCount read and nothing left over; negative: ERR_CORRUPT (bytes), ERR_MALFORMED
- * (counts, lengths, trailing bytes), ERR_TOO_LARGE, ERR_NO_MEMORY. */
+/* 1: a record; 0: all recordsCount read and nothing left over; negative: ERR_CORRUPT (bytes),
+ * ERR_MALFORMED (counts, lengths, trailing bytes), ERR_TOO_LARGE, ERR_NO_MEMORY. */
 must_check int record_stream_next(struct record_stream *rs, struct record_prefix *ret);
 /* 0, or negative as above. sink may be NULL. */
-must_check int record_stream_payload(struct record_stream *rs,
-                                     bool *ret_has_key,
-                                     record_sink *sink,
-                                     void *ctx);
+must_check int
+record_stream_payload(struct record_stream *rs, bool *ret_has_key, record_sink *sink, void *ctx);
 
-/* Reads records one after another. Views are valid until the next record_iter_next: of a plain batch
- * they point into the batch; of a compressed one into a piece of the stream, or, for a record that
- * crosses pieces, into a buffer that grows with the bytes that have come. */
+/* Reads records one after another. Views are valid until the next record_iter_next: of a plain
+ * batch they point into the batch; of a compressed one into a piece of the stream, or, for a record
+ * that crosses pieces, into a buffer that grows with the bytes that have come. */
 struct record_iter {
     struct record_stream stream;
     const struct batch *batch; /* borrowed */
@@ -174,10 +167,6 @@ void record_iter_release(struct record_iter *it);
 /* As record_stream_next. */
 must_check int record_iter_next(struct record_iter *it, struct record *ret);
 
-struct record_header {
-    struct str key;
-    struct view value; /* ptr NULL: null */
-};
 /* Walks record.headers. 1: a header; 0: end. */
 must_check int record_headers_next(struct cursor *c, struct record_header *ret);
 
@@ -186,7 +175,7 @@ struct batch_builder {
     struct writer records; /* owned */
     enum codec_type codec;
     int level;
-    int16_t attributes;    /* without the codec */
+    int16_t attributes; /* without the codec */
     int64_t base_offset;
     int64_t base_timestamp;
     int64_t max_timestamp;
@@ -201,16 +190,23 @@ struct batch_builder {
 void batch_builder_init(struct batch_builder *bb, enum codec_type codec, int level);
 void batch_builder_release(struct batch_builder *bb);
 /* key or value with ptr NULL are null. headers: already encoded, headers_count of them. */
-void batch_builder_add(struct batch_builder *bb, int64_t timestamp, struct view key, struct view value);
-void batch_builder_add_full(struct batch_builder *bb, int32_t offset_delta, int64_t timestamp, struct view key, struct view value,
-                            int32_t headers_count, struct view headers);
-/* The whole batch as one blob; *ret_size its bytes. The builder is empty afterwards, with the defaults of
- * batch_builder_init and the same codec. */
+void batch_builder_add(struct batch_builder *bb,
+                       int64_t timestamp,
+                       struct view key,
+                       struct view value);
+void batch_builder_add_full(struct batch_builder *bb,
+                            int32_t offset_delta,
+                            int64_t timestamp,
+                            struct view key,
+                            struct view value,
+                            int32_t headers_count,
+                            struct view headers);
+/* The whole batch as one blob; *ret_size its bytes. The builder is empty afterwards, with the
+ * defaults of batch_builder_init and the same codec. */
 must_check int batch_builder_finish(struct batch_builder *bb, struct blob **ret, size_t *ret_size);
-/* Header (from the builder's fields, records_count and last_offset_delta among them) and body, which
- * is encoded and compressed already and is consumed; less than 2 GiB together. */
-struct blob *batch_builder_assemble(const struct batch_builder *bb,
-                                    struct rope *body,
-                                    size_t *ret_size);
+/* Header (from the builder's fields, records_count and last_offset_delta among them) and body,
+ * which is encoded and compressed already and is consumed; less than 2 GiB together. */
+struct blob *
+batch_builder_assemble(const struct batch_builder *bb, struct rope *body, size_t *ret_size);
 
 #endif

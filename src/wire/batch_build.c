@@ -2,8 +2,8 @@
  * Building of record batches: control batches, coordinator and metadata records, recompression.
  * Records are collected plain; the codec runs over them as a whole when the batch is finished.
  *
- * As Kafka's MemoryRecordsBuilder: the base timestamp is that of the first record, the maximum starts
- * at -1 (no timestamp), and the attributes byte of a record is 0.
+ * As Kafka's MemoryRecordsBuilder: the base timestamp is that of the first record, the maximum
+ * starts at -1 (no timestamp), and the attributes byte of a record is 0.
  */
 #include "wire/batch.h"
 
@@ -76,13 +76,17 @@ void batch_builder_add_full(struct batch_builder *bb,
     bb->max_timestamp = max_i64(bb->max_timestamp, timestamp);
 }
 
-void batch_builder_add(struct batch_builder *bb, int64_t timestamp, struct view key, struct view value)
+void batch_builder_add(struct batch_builder *bb,
+                       int64_t timestamp,
+                       struct view key,
+                       struct view value)
 {
     struct view no_headers = {.ptr = NULL};
     batch_builder_add_full(bb, bb->last_offset_delta + 1, timestamp, key, value, 0, no_headers);
 }
 
-struct blob *batch_builder_assemble(const struct batch_builder *bb, struct rope *body, size_t *ret_size)
+struct blob *
+batch_builder_assemble(const struct batch_builder *bb, struct rope *body, size_t *ret_size)
 {
     size_t size = BATCH_HEADER_BYTES + body->bytes;
     struct blob *blob = blob_new(size);

@@ -6,15 +6,15 @@
  *   snappy  written in snappy-java's ("xerial") framing, read in both that and raw form:
  *             8 bytes  \x82 S N A P P Y \0
  *             4 + 4    version and compatible version, 1 and 1; any are read
- *             then     int32 length and that many bytes of raw snappy, each of at most 32 KiB inflated
- *           A length field that begins with the magic starts another such stream (SnappyInputStream).
- *   lz4     one LZ4 frame (KIP-57): 64 KiB blocks, independent. What follows the frame is ignored and
- *           linked blocks are refused, as Kafka's Lz4BlockInputStream does.
- *   zstd    frames one after another, with a window of at most 2^27 bytes.
+ *             then     int32 length and that many bytes of raw snappy, each of at most 32 KiB
+ * inflated A length field that begins with the magic starts another such stream
+ * (SnappyInputStream). lz4     one LZ4 frame (KIP-57): 64 KiB blocks, independent. What follows the
+ * frame is ignored and linked blocks are refused, as Kafka's Lz4BlockInputStream does. zstd frames
+ * one after another, with a window of at most 2^27 bytes.
  *
- * A row of `codecs` holds the functions of one codec. Raw snappy cannot be streamed by its library: a
- * block is inflated as a whole, after the size that it claims was compared with what its bytes can
- * yield (a copy of 64 bytes takes at least 3) and with what is left of the output.
+ * A row of `codecs` holds the functions of one codec. Raw snappy cannot be streamed by its library:
+ * a block is inflated as a whole, after the size that it claims was compared with what its bytes
+ * can yield (a copy of 64 bytes takes at least 3) and with what is left of the output.
  */
 #include "wire/compress.h"
 
@@ -29,16 +29,18 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define PIECE_BYTES           65536 /* of output of a decompressor, of input and output of a compressor */
-#define SNAPPY_BLOCK_BYTES    32768
-#define XERIAL_MAGIC_BYTES    8
-#define XERIAL_HEADER_BYTES   16
-#define XERIAL_LENGTH_BYTES   4
-#define ZSTD_WINDOW_LOG_MAX   27
-#define LZ4_FAST_LEVEL        9 /* Kafka's default level means the fast compressor */
-#define LZ4_MAGIC             0x184d2204u
-#define LZ4_HEADER_BYTES_MIN  7
-#define LZ4_FLAG_INDEPENDENT  0x20
+#define PIECE_BYTES          65536 /* of output, and of what goes into a compressor at once */
+#define SNAPPY_BLOCK_BYTES   32768
+#define XERIAL_MAGIC_BYTES   8
+#define XERIAL_HEADER_BYTES  16
+#define XERIAL_LENGTH_BYTES  4
+#define ZSTD_WINDOW_LOG_MAX  27
+#define ZSTD_MEMORY_LARGE    (16u << 20)
+#define ZSTD_OUTPUT_LARGE    (32u << 20)
+#define LZ4_FAST_LEVEL       9 /* Kafka's default level means the fast compressor */
+#define LZ4_MAGIC            0x184d2204u
+#define LZ4_HEADER_BYTES_MIN 7
+#define LZ4_FLAG_INDEPENDENT 0x20
 
 static const uint8_t xerial_header[XERIAL_HEADER_BYTES] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0,
                                                            0,    0,   0,   1,   0,   0,   0,   1};
@@ -47,10 +49,10 @@ struct decompressor {
     const struct codec *codec;
     const uint8_t *next; /* input that is left; borrowed */
     const uint8_t *end;
-    int64_t left;    /* bytes of output that may still come */
-    uint8_t *piece;  /* owned: the output */
+    int64_t left;   /* bytes of output that may still come */
+    uint8_t *piece; /* owned: the output */
     size_t piece_cap;
-    int failure;     /* of an earlier call */
+    int failure; /* of an earlier call */
     bool at_end;
     union {
         struct {
@@ -62,9 +64,10 @@ struct decompressor {
         struct {
             bool is_xerial;
         } snappy;
-        LZ4F_dctx *lz4;  /* owned */
+        LZ4F_dctx *lz4; /* owned */
         struct {
-            ZSTD_DCtx *context; /* owned */
+            ZSTD_DCtx *context;    /* owned */
+            uint64_t output_bytes; /* so far */
             bool is_in_frame;
         } zstd;
     } u;
@@ -74,7 +77,8 @@ struct compressor {
     const struct codec *codec;
     struct writer *out; /* borrowed */
     int level;
-    uint8_t *piece; /* owned: output that is not in the writer yet; of snappy input that fills a block */
+    uint8_t *
+        piece; /* owned: output that is not in the writer yet; of snappy input that fills a block */
     size_t piece_cap;
     size_t piece_len;
     union {
@@ -445,7 +449,8 @@ static int lz4_read(struct decompressor *d, struct view *ret)
 
 static void lz4_close(struct decompressor *d)
 {
-    IGNORE(LZ4F_freeDecompressionContext(d->u.lz4)); /* tells only that the frame was not at its end */
+    IGNORE(
+        LZ4F_freeDecompressionContext(d->u.lz4)); /* tells only that the frame was not at its end */
 }
 
 static int lz4_begin(struct compressor *c)
@@ -499,7 +504,6 @@ static void lz4_end(struct compressor *c)
 
 static int zstd_open(struct decompressor *d)
 {
-    d->u.zstd.is_in_frame = false;
     d->u.zstd.context = ZSTD_createDCtx();
     if (d->u.zstd.context == NULL) {
         return ERR_NO_MEMORY;
@@ -526,6 +530,11 @@ static int zstd_read(struct decompressor *d, struct view *ret)
         }
         d->next += input.pos;
         d->u.zstd.is_in_frame = r != 0;
+        d->u.zstd.output_bytes += output.pos - before;
+        if (d->u.zstd.output_bytes > ZSTD_OUTPUT_LARGE &&
+            ZSTD_sizeof_DCtx(d->u.zstd.context) > ZSTD_MEMORY_LARGE) {
+            return ERR_TOO_LARGE;
+        }
         if (input.pos == 0 && output.pos == before && r != 0) {
             return ERR_CORRUPT; /* cut short */
         }

@@ -1,10 +1,10 @@
 /*
- * Variable-length integers in contiguous memory, inlined (P): what the record loops of wire/batch and
- * storage/validate are made of. The cursor's own calls are for everything that is not a loop.
+ * Variable-length integers in contiguous memory, inlined (P): what the record loops of wire/batch
+ * and storage/validate are made of. The cursor's own calls are for everything that is not a loop.
  *
  * Each function reads at p, never at or beyond end, and returns the byte behind the number, or NULL
- * when the bytes end or the number is too long. As in Kafka's ByteUtils a number may be padded to its
- * longest form (5 or 10 bytes), and bits that do not fit into the last byte are dropped.
+ * when the bytes end or the number is too long. As in Kafka's ByteUtils a number may be padded to
+ * its longest form (5 or 10 bytes), and bits that do not fit into the last byte are dropped.
  */
 #ifndef WIRE_VARINT_H
 #define WIRE_VARINT_H
@@ -78,7 +78,8 @@ static inline const uint8_t *varlong_read(const uint8_t *p, const uint8_t *end, 
     return varlong_read_slow(p, end, ret);
 }
 
-/* Writes the shortest form at p, which has room for VARLONG_BYTES_MAX, and returns the byte behind it. */
+/* Writes the shortest form at p, which has room for VARLONG_BYTES_MAX, and returns the byte behind
+ * it. */
 static inline uint8_t *varlong_put(uint8_t *p, int64_t value)
 {
     uint64_t bits = ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);

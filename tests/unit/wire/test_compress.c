@@ -65,7 +65,8 @@ static int level_of(enum codec_type codec)
 }
 
 /* All output, or the first failure. */
-static int inflate_all(enum codec_type codec, const void *in, size_t len, int64_t max, struct bytes *ret)
+static int
+inflate_all(enum codec_type codec, const void *in, size_t len, int64_t max, struct bytes *ret)
 {
     struct decompressor *d = NULL;
     *ret = (struct bytes){.ptr = NULL};
@@ -125,8 +126,8 @@ static void every_codec_gives_back_what_went_in(void **state)
         for (int repeat = 0; repeat < 2; repeat++) {
             uint8_t *in = sample(sizes[i], repeat != 0);
             for (int codec = CODEC_NONE; codec <= CODEC_ZSTD; codec++) {
-                struct bytes b =
-                    compressed((enum codec_type)codec, level_of((enum codec_type)codec), in, sizes[i]);
+                struct bytes b = compressed((enum codec_type)codec,
+                                            level_of((enum codec_type)codec), in, sizes[i]);
                 if (repeat && sizes[i] > 1000 && codec != CODEC_NONE) {
                     assert_true(b.len < sizes[i] / 4);
                 }
@@ -280,7 +281,8 @@ static void flipped_bits_do_no_harm(void **state)
 static void empty_and_plain_input_is_refused(void **state)
 {
     IGNORE(state);
-    struct bytes plain = {.ptr = (uint8_t[]){14, 0, 0, 0, 1, 2, 'v', 0, 14, 0, 0, 2, 1, 2, 'v', 0}, .len = 16};
+    struct bytes plain = {.ptr = (uint8_t[]){14, 0, 0, 0, 1, 2, 'v', 0, 14, 0, 0, 2, 1, 2, 'v', 0},
+                          .len = 16};
     struct bytes nothing = {.ptr = plain.ptr};
     for (size_t i = 0; i < ARRAY_LEN(real_codecs); i++) {
         expect_failure(real_codecs[i], plain, NO_LIMIT, ERR_CORRUPT);
@@ -338,7 +340,8 @@ static void xerial_add(struct bytes *b, const char *text)
 static void snappy_is_read_raw_and_in_xerial_frames(void **state)
 {
     IGNORE(state);
-    static const uint8_t header[16] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0, 0, 0, 0, 9, 0, 0, 0, 7};
+    static const uint8_t header[16] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0,
+                                       0,    0,   0,   9,   0,   0,   0,   7};
     struct bytes b = snappy_block_of("jackdaw", 7);
     expect_output(CODEC_SNAPPY, b, "jackdaw", 7);
     bytes_add(&b, "\0", 1);
@@ -391,11 +394,12 @@ static void lz4_takes_one_frame_of_independent_blocks(void **state)
 {
     IGNORE(state);
     uint8_t *in = sample(300000, false);
-    LZ4F_preferences_t preferences = {.frameInfo = {.blockSizeID = LZ4F_max4MB,
-                                                    .blockMode = LZ4F_blockIndependent,
-                                                    .contentChecksumFlag = LZ4F_contentChecksumEnabled,
-                                                    .blockChecksumFlag = LZ4F_blockChecksumEnabled,
-                                                    .contentSize = 300000}};
+    LZ4F_preferences_t preferences = {
+        .frameInfo = {.blockSizeID = LZ4F_max4MB,
+                      .blockMode = LZ4F_blockIndependent,
+                      .contentChecksumFlag = LZ4F_contentChecksumEnabled,
+                      .blockChecksumFlag = LZ4F_blockChecksumEnabled,
+                      .contentSize = 300000}};
     struct bytes b = lz4_frame(&preferences, in, 300000);
     expect_output(CODEC_LZ4, b, in, 300000);
     struct bytes second = {.ptr = NULL};
@@ -408,7 +412,8 @@ static void lz4_takes_one_frame_of_independent_blocks(void **state)
     expect_failure(CODEC_LZ4, b, NO_LIMIT, ERR_CORRUPT);
     bytes_release(&b);
     bytes_release(&second);
-    preferences = (LZ4F_preferences_t){.frameInfo = {.blockSizeID = LZ4F_max64KB, .blockMode = LZ4F_blockLinked}};
+    preferences = (LZ4F_preferences_t){
+        .frameInfo = {.blockSizeID = LZ4F_max64KB, .blockMode = LZ4F_blockLinked}};
     b = lz4_frame(&preferences, in, 300000);
     expect_failure(CODEC_LZ4, b, NO_LIMIT, ERR_CORRUPT);
     bytes_release(&b);
@@ -444,7 +449,8 @@ static struct bytes zstd_window(unsigned log, const char *text)
 {
     struct bytes b = {.ptr = NULL};
     uint32_t len = (uint32_t)strlen(text);
-    uint8_t head[] = {0x28, 0xb5, 0x2f, 0xfd, 0, (uint8_t)((log - 10) << 3), (uint8_t)(len << 3 | 1), 0, 0};
+    uint8_t head[] = {
+        0x28, 0xb5, 0x2f, 0xfd, 0, (uint8_t)((log - 10) << 3), (uint8_t)(len << 3 | 1), 0, 0};
     bytes_add(&b, head, sizeof(head));
     bytes_add(&b, text, len);
     return b;
@@ -467,10 +473,56 @@ static void zstd_frames_are_one_stream_with_windows_up_to_128_mib(void **state)
     bytes_release(&b);
 }
 
+/* A zstd frame of n blocks of 128 KiB, each one byte again and again, four bytes long. */
+static struct bytes zstd_bomb(unsigned window_log, size_t n)
+{
+    struct bytes b = {.ptr = NULL};
+    uint8_t head[] = {0x28, 0xb5, 0x2f, 0xfd, 0, (uint8_t)((window_log - 10) << 3)};
+    bytes_add(&b, head, sizeof(head));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t block = 131072u << 3 | 1u << 1 | (i + 1 == n);
+        uint8_t bytes[] = {(uint8_t)block, (uint8_t)(block >> 8), (uint8_t)(block >> 16), 'x'};
+        bytes_add(&b, bytes, sizeof(bytes));
+    }
+    return b;
+}
+
+static void zstd_with_a_large_window_ends_after_32_mib(void **state)
+{
+    IGNORE(state);
+    struct bytes b = zstd_bomb(27, 1024);
+    int64_t before = resident_peak_bytes();
+    struct decompressor *d = NULL;
+    struct view piece;
+    size_t total = 0;
+    int r = decompressor_new(CODEC_ZSTD, b.ptr, b.len, NO_LIMIT, &d);
+    while (r == 0) {
+        r = decompressor_read(d, &piece);
+        total += r == 0 ? piece.len : 0;
+    }
+    decompressor_free(d);
+    assert_int_equal(r, ERR_TOO_LARGE);
+    assert_true(total >= 31 << 20 && total <= 32 << 20);
+    assert_true(resident_peak_bytes() - before < 72 << 20);
+    bytes_release(&b);
+    b = zstd_bomb(27, 200);
+    struct bytes out;
+    assert_int_equal(inflate_all(CODEC_ZSTD, b.ptr, b.len, NO_LIMIT, &out), 0);
+    assert_int_equal(out.len, 200 * 131072);
+    bytes_release(&out);
+    bytes_release(&b);
+    b = zstd_bomb(23, 300);
+    assert_int_equal(inflate_all(CODEC_ZSTD, b.ptr, b.len, NO_LIMIT, &out), 0);
+    assert_int_equal(out.len, 300 * 131072);
+    bytes_release(&out);
+    bytes_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bomb_is_read_in_small_memory),
+        cmocka_unit_test(zstd_with_a_large_window_ends_after_32_mib),
         cmocka_unit_test(every_codec_gives_back_what_went_in),
         cmocka_unit_test(every_level_works_and_others_are_refused),
         cmocka_unit_test(unknown_codecs_are_unsupported),

@@ -1,18 +1,35 @@
 /*
- * One record in contiguous memory, without its length: [p, end) is checked whole (P). Inlined into
- * the loops of wire/batch and storage/validate, where what is not used costs nothing. The layout is in
+ * One record of a batch (P), and reading it from contiguous memory: inlined into the loops of
+ * wire/batch and storage/validate, where what is not used costs nothing. The layout is in
  * wire/batch.h.
  */
-#ifndef WIRE_RECORD_PARSE_H
-#define WIRE_RECORD_PARSE_H
+#ifndef WIRE_RECORD_H
+#define WIRE_RECORD_H
 
 #include "base/base.h"
 #include "base/err.h"
-#include "wire/batch.h"
+#include "base/str.h"
 #include "wire/varint.h"
 
+struct record {
+    int64_t timestamp; /* base + delta; LogAppendTime is the batch's max timestamp, the caller's
+                          affair */
+    int64_t offset;
+    int32_t offset_delta;
+    struct view key; /* ptr NULL: null */
+    struct view value;
+    int32_t headers_count;
+    struct view headers; /* encoded headers, checked */
+};
+
+struct record_header {
+    struct str key;
+    struct view value; /* ptr NULL: null */
+};
+
 /* A key or value: its length and that many bytes. NULL: they do not fit. */
-static inline const uint8_t *record_parse_blob(const uint8_t *p, const uint8_t *end, struct view *ret)
+static inline const uint8_t *
+record_parse_blob(const uint8_t *p, const uint8_t *end, struct view *ret)
 {
     int32_t len = 0;
     p = varint_read(p, end, &len);

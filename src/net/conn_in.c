@@ -1,0 +1,490 @@
+/*
+ * Connections: their input; see conn.h and conn.c.
+ *
+ * Reading. Sockets are watched for edges, so a connection costs no epoll_ctl in its life: a
+ * callback only marks it and puts it on the ready list, and the pump, once a turn, goes through
+ * that list in order, until the turn has lasted long enough; what is left comes first in the next
+ * turn. A connection leaves the list when it is drained, or blocked by one of its bounds: whoever
+ * lifts the bound puts it back.
+ *
+ * Receive memory. Small requests of all connections are received into one shared blob of the loop,
+ * one behind the other, and hold references of it. What is left of a frame that is not whole is
+ * copied to a blob of its own size, so that an idle connection holds nothing and a slow one no more
+ * than twice what it has sent; a large frame is received into its own blob, which doubles. Only
+ * after a connection has completed a frame of N bytes may the next blob be made for N at once.
+ *
+ * The end of the stream. A short receive drains the socket without a second call; but when the edge
+ * said that the peer has hung up, the end follows without another edge, and receiving goes on until
+ * it is seen.
+ */
+#include "base/base.h"
+#include "base/logger.h"
+#include "base/mem.h"
+
+#include <event2/event.h>
+
+#include "net/conn_private.h"
+
+/* --- bounds --- */
+
+bool conn_may_read(const struct conn *cn)
+{
+    return !cn->is_dead && !cn->is_closing && !cn->must_end && !cn->is_held &&
+           cn->started < cn->cs->options.started_max &&
+           cn->unsent <= cn->cs->options.unsent_bytes_max && !timer_is_armed(&cn->mute);
+}
+
+bool conn_has_frame(const struct conn *cn)
+{
+    if (cn->in == NULL || cn->in_end - cn->in_start < 4) {
+        return false;
+    }
+    /* A length that is not allowed counts as whole: looking at it closes the connection. */
+    uint32_t len = load_be32(cn->in->data + cn->in_start);
+    return len == 0 || len > cn->cs->options.request_bytes_max ||
+           cn->in_end - cn->in_start - 4 >= len;
+}
+
+/* True when this turn has done enough for this connection. */
+static bool is_over_budget(struct conn *cn)
+{
+    if (cn->turn != cn->cs->turn) {
+        cn->turn = cn->cs->turn;
+        cn->turn_bytes = 0;
+        cn->turn_frames = 0;
+    }
+    if (cn->turn_frames >= CONN_TURN_FRAMES) {
+        return true;
+    }
+    bool is_in_large = cn->in != NULL && cn->in_is_own && cn->in_start == 0;
+    return cn->turn_bytes >= (is_in_large ? CONN_TURN_LARGE_BYTES : CONN_TURN_BYTES);
+}
+
+bool conn_has_input(const struct conn *cn)
+{
+    return conn_may_read(cn) && ((cn->is_readable && !cn->is_at_end) || conn_has_frame(cn));
+}
+
+void conn_make_ready(struct conn *cn)
+{
+    if (!cn->is_dead && !list_is_linked(&cn->ready)) {
+        list_push_back(&cn->cs->ready, &cn->ready);
+        loop_at_next_turn(cn->cs->loop, &cn->cs->pump_task);
+    }
+}
+
+/* --- frames --- */
+
+static void close_for_frame(struct conn *cn, int32_t len)
+{
+    struct conn_set *cs = cn->cs;
+    uint32_t left_out = 0;
+    if (log_limit_pass(&cs->bad_frame_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS,
+                       &left_out)) {
+        char peer[CONN_PEER_TEXT_SIZE];
+        LOG_WARN(loop_logger(cs->loop), FAC_NET,
+                 "closed a connection for the length of its request: peer=%s length=%d max=%zu "
+                 "similar_lines_left_out=%u",
+                 conn_peer_text(&cn->peer, peer), len, cs->options.request_bytes_max, left_out);
+    }
+    conn_end(cn, CONN_END_BAD_FRAME);
+}
+
+/* Offers whole frames until there is none, or something blocks. */
+static void parse(struct conn *cn)
+{
+    struct conn_set *cs = cn->cs;
+    while (conn_may_read(cn) && cn->turn_frames < CONN_TURN_FRAMES && conn_has_frame(cn)) {
+        uint8_t *at = cn->in->data + cn->in_start;
+        uint32_t len = load_be32(at);
+        if (len == 0 || len > cs->options.request_bytes_max) {
+            close_for_frame(cn, (int32_t)len);
+            return;
+        }
+        cs->frames++;
+        cn->turn_frames++;
+        enum conn_verdict verdict =
+            cs->options.handler.on_frame(cs->options.handler.ctx, cn, cn->in, at + 4, len);
+        if (cn->is_dead) {
+            return; /* conn_close was called */
+        }
+        switch (verdict) {
+        case CONN_TAKEN:
+            cn->in_start += 4 + (size_t)len;
+            cn->trust = max_size(len, cn->trust - cn->trust / 8);
+            break;
+        case CONN_HOLD:
+            cs->frames--;
+            if (cn->started == 0) {
+                conn_make_ready(cn); /* nobody else will */
+                return;
+            }
+            cn->is_held = true;
+            return;
+        case CONN_CLOSE:
+            cn->is_closing = true;
+            cn->in = blob_unref(cn->in);
+            conn_end_if_done(cn);
+            return;
+        }
+    }
+    if (cn->in != NULL && cn->in_start == cn->in_end) {
+        cn->in = blob_unref(cn->in);
+    }
+}
+
+/* --- receiving --- */
+
+static struct blob *take(struct conn_set *cs, size_t size)
+{
+    enum conn_memory_use use = size > CONN_SHARED_BYTES ? CONN_MEMORY_LARGE : CONN_MEMORY_SMALL;
+    struct blob *b = blob_pool_take(cs->pool, size, use);
+    if (b == NULL && blob_pool_lent(cs->pool) == 0) {
+        /* Every loop may have one blob, however small the budget is: or nothing would ever move. */
+        b = blob_pool_take(cs->pool, size, CONN_MEMORY_FORCED);
+    }
+    return b;
+}
+
+/* Makes room for `room` bytes in the shared blob. */
+static bool open_shared(struct conn_set *cs, size_t room)
+{
+    if (cs->shared != NULL && !blob_is_shared(cs->shared)) {
+        cs->shared_used = 0;
+    }
+    if (cs->shared != NULL && cs->shared->cap - cs->shared_used >= room) {
+        return true;
+    }
+    cs->shared = blob_unref(cs->shared);
+    cs->shared = take(cs, CONN_SHARED_BYTES);
+    cs->shared_used = 0;
+    return cs->shared != NULL;
+}
+
+/* How many bytes the frame that is pending has with its length; 0: not known yet. */
+static size_t pending_need(const struct conn *cn)
+{
+    size_t have = cn->in_end - cn->in_start;
+    return have < 4 ? 0 : 4 + (size_t)load_be32(cn->in->data + cn->in_start);
+}
+
+/* Moves what is pending, less than a frame, to a blob of its own, sized by what has come. */
+static bool settle(struct conn *cn)
+{
+    if (cn->in == NULL || (cn->in_is_own && cn->in_start == 0)) {
+        return true;
+    }
+    size_t have = cn->in_end - cn->in_start;
+    size_t need = pending_need(cn);
+    size_t size = max_size(2 * have, cn->trust + 4);
+    size = need == 0 ? have : min_size(need, size);
+    struct blob *own = take(cn->cs, max_size(size, have));
+    if (own == NULL) {
+        return false;
+    }
+    memcpy(own->data, cn->in->data + cn->in_start, have);
+    blob_unref(cn->in);
+    cn->in = own;
+    cn->in_is_own = true;
+    cn->in_start = 0;
+    cn->in_end = have;
+    return true;
+}
+
+/* Where the next bytes go: cn->in with room after in_end. *ret_room: how much may be received. */
+static bool prepare(struct conn *cn, size_t *ret_room)
+{
+    struct conn_set *cs = cn->cs;
+    size_t have = cn->in == NULL ? 0 : cn->in_end - cn->in_start;
+    size_t need = cn->in == NULL ? 0 : pending_need(cn);
+    bool is_large = need == 0 ? cn->trust > CONN_TRUST_MIN : need > CONN_SHARED_BYTES;
+    if (have <= CONN_PREPEND_MAX && !is_large) {
+        if (!open_shared(cs, have + CONN_RECEIVE_MIN)) {
+            return false;
+        }
+        if (have > 0) {
+            memcpy(cs->shared->data + cs->shared_used, cn->in->data + cn->in_start, have);
+            blob_unref(cn->in);
+        }
+        cn->in = blob_ref(cs->shared);
+        cn->in_is_own = false;
+        cn->in_start = cs->shared_used;
+        cn->in_end = cs->shared_used + have;
+        *ret_room = cs->shared->cap - cn->in_end;
+        return true;
+    }
+    if (cn->in == NULL) {
+        cn->in = take(cs, cn->trust + 4);
+        cn->in_is_own = true;
+        cn->in_start = 0;
+        cn->in_end = 0;
+        if (cn->in == NULL) {
+            return false;
+        }
+        *ret_room = cn->trust + 4;
+        return true;
+    }
+    if (!settle(cn)) {
+        return false;
+    }
+    size_t want = need == 0 ? cn->trust + 4 : need;
+    if (cn->in_end == cn->in->cap) {
+        size_t to = min_size(want, max_size(2 * cn->in->cap, cn->trust + 4));
+        enum conn_memory_use use = to > CONN_SHARED_BYTES ? CONN_MEMORY_LARGE : CONN_MEMORY_SMALL;
+        struct blob *grown = blob_pool_grow(cs->pool, cn->in, cn->in_end, to, use);
+        if (grown == NULL) {
+            return false;
+        }
+        cn->in = grown;
+    }
+    *ret_room = min_size(want, cn->in->cap) - cn->in_end;
+    return true;
+}
+
+/* Nothing was received into the room that prepare had made. */
+static void unprepare(struct conn *cn)
+{
+    if (cn->in_start == cn->in_end) {
+        cn->in = blob_unref(cn->in);
+    } else if (!cn->in_is_own) {
+        cn->cs->shared_used = max_size(cn->cs->shared_used, cn->in_end);
+    }
+}
+
+enum fill {
+    FILL_MORE,   /* bytes came, or the socket is drained */
+    FILL_MEMORY, /* there is no memory to receive into */
+    FILL_ENDED,  /* the connection is dead */
+};
+
+static enum fill fill(struct conn *cn)
+{
+    struct conn_set *cs = cn->cs;
+    size_t room;
+    if (!prepare(cn, &room)) {
+        return FILL_MEMORY;
+    }
+    ssize_t n;
+    do {
+        n = recv(cn->fd, cn->in->data + cn->in_end, room, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        unprepare(cn);
+        cn->is_readable = false;
+        if (n == 0) {
+            cn->is_at_end = true;
+        } else if (errno != EAGAIN) {
+            conn_end(cn, CONN_END_PEER);
+            return FILL_ENDED;
+        }
+        return FILL_MORE;
+    }
+    if (!cn->in_is_own) {
+        cs->shared_used = cn->in_end + (size_t)n;
+    }
+    cn->in_end += (size_t)n;
+    cn->turn_bytes += (size_t)n;
+    cs->bytes_in += n;
+    cn->is_readable = (size_t)n == room || cn->has_hangup;
+    conn_touch(cn);
+    return FILL_MORE;
+}
+
+/* --- memory that is short --- */
+
+/* True when the connection has begun a frame that is not whole. */
+static bool is_inside_frame(const struct conn *cn)
+{
+    return cn->in != NULL && cn->in_end > cn->in_start && !conn_has_frame(cn);
+}
+
+/* The connection that has to go so that others can go on: inside a frame, and without a byte for a
+ * while. Before all others one that could go on and does not, the one with the largest blob; else
+ * (all wait for memory, each with a part of a frame) the last in the queue. */
+static struct conn *find_stalled(struct conn_set *cs)
+{
+    int64_t limit_ns = loop_mono_ns(cs->loop) - (int64_t)CONN_STALL_MS * 1000000;
+    struct conn *victim = NULL;
+    list_foreach (node, &cs->by_activity) {
+        struct conn *cn = list_entry(node, struct conn, node);
+        if (is_inside_frame(cn) && !list_is_linked(&cn->waiting) && cn->active_ns <= limit_ns &&
+            (victim == NULL || cn->in->cap > victim->in->cap)) {
+            victim = cn;
+        }
+    }
+    if (victim != NULL) {
+        return victim;
+    }
+    list_foreach (node, &cs->waiting) {
+        struct conn *cn = list_entry(node, struct conn, waiting);
+        if (is_inside_frame(cn) && cn->active_ns <= limit_ns) {
+            victim = cn;
+        }
+    }
+    return victim;
+}
+
+/* Somebody waits for memory. Partial frames hold what others need, and may hold it for ever. */
+void conn_in_stall(struct timer *t, void *ctx)
+{
+    struct conn_set *cs = ctx;
+    if (list_is_empty(&cs->waiting)) {
+        return;
+    }
+    struct conn *victim = find_stalled(cs);
+    int64_t again_ms = victim == NULL ? CONN_STALL_MS : CONN_STALL_MS / 10;
+    if (victim != NULL) {
+        uint32_t left_out = 0;
+        if (log_limit_pass(&cs->memory_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS,
+                           &left_out)) {
+            char peer[CONN_PEER_TEXT_SIZE];
+            LOG_WARN(loop_logger(cs->loop), FAC_NET,
+                     "closed a connection that had stopped inside a request while request memory "
+                     "was used up: peer=%s bytes=%zu similar_lines_left_out=%u",
+                     conn_peer_text(&victim->peer, peer), victim->in_end - victim->in_start,
+                     left_out);
+        }
+        conn_end(victim, CONN_END_MEMORY);
+    }
+    conn_in_resume(
+        cs); /* also where the system, not the budget, had none: nobody tells us of that */
+    timers_arm(loop_timers(cs->loop), t, loop_now_ms(cs->loop) + again_ms);
+}
+
+static void start_waiting(struct conn *cn)
+{
+    struct conn_set *cs = cn->cs;
+    if (!list_is_linked(&cn->waiting)) {
+        list_push_back(&cs->waiting, &cn->waiting);
+    }
+    if (cs->options.memory != NULL) {
+        conn_memory_wait(&cs->waiter);
+    }
+    if (!timer_is_armed(&cs->stall)) {
+        timers_arm(loop_timers(cs->loop), &cs->stall, loop_now_ms(cs->loop) + CONN_STALL_MS);
+    }
+}
+
+/* Memory was given back: those that wait are looked at again, in the order in which they came to
+ * wait. */
+void conn_in_resume(void *ctx)
+{
+    struct conn_set *cs = ctx;
+    list_foreach (node, &cs->waiting) {
+        conn_make_ready(list_entry(node, struct conn, waiting));
+    }
+}
+
+/* --- the pump --- */
+
+/* Takes in what the connection has to say, as far as its bounds and this turn allow. */
+static void pump_input(struct conn *cn)
+{
+    bool has_waited = list_is_linked(&cn->waiting);
+    bool is_second_try = false;
+    for (;;) {
+        bool is_over = is_over_budget(cn);
+        if (conn_has_frame(cn) && !is_over) {
+            parse(cn);
+        }
+        if (cn->is_dead) {
+            return;
+        }
+        if (!conn_may_read(cn)) {
+            break;
+        }
+        if (is_over || is_over_budget(cn)) {
+            if (cn->is_readable || conn_has_frame(cn)) {
+                conn_make_ready(cn);
+            }
+            break;
+        }
+        if (list_is_linked(&cn->ready) || !cn->is_readable || cn->is_at_end) {
+            break;
+        }
+        if (loop_turn_ns(cn->cs->loop) > CONN_TURN_NS) {
+            conn_make_ready(cn);
+            break;
+        }
+        switch (fill(cn)) {
+        case FILL_MORE:
+            has_waited = false;
+            break;
+        case FILL_ENDED:
+            return;
+        case FILL_MEMORY:
+            if (is_second_try) {
+                return; /* in the queue, where it was or at its end */
+            }
+            start_waiting(cn);
+            is_second_try = true; /* it may have been given back before we asked to be told */
+            continue;
+        }
+        is_second_try = false;
+    }
+    if (!has_waited) {
+        list_remove(&cn->waiting);
+    }
+    /* What is left of the shared blob must not be kept for a frame that may never end. */
+    if (cn->in != NULL && !conn_has_frame(cn) && !settle(cn)) {
+        start_waiting(cn);
+    }
+    conn_end_if_done(cn);
+    if (cn->is_at_end && !cn->is_dead && !timer_is_armed(&cn->linger)) {
+        int64_t deadline_ms = loop_now_ms(cn->cs->loop) + CONN_LINGER_MS;
+        timers_arm(loop_timers(cn->cs->loop), &cn->linger, deadline_ms);
+    }
+}
+
+static void pump(struct conn *cn)
+{
+    cn->is_pumping = true; /* an answer given meanwhile need not make it ready */
+    pump_input(cn);
+    cn->is_pumping = false;
+    if (!cn->is_dead && cn->out.bytes > 0 && cn->is_writable) {
+        conn_out_make_dirty(cn); /* the last turn had sent enough */
+    }
+}
+
+void conn_in_pump_all(struct turn_task *task, void *ctx)
+{
+    struct conn_set *cs = ctx;
+    struct list now;
+    list_init(&now);
+    list_splice_back(&now, &cs->ready);
+    cs->turn++;
+    bool is_first = true;
+    for (struct list *node = list_pop_front(&now); node != NULL; node = list_pop_front(&now)) {
+        struct conn *cn = list_entry(node, struct conn, ready);
+        if (!is_first && loop_turn_ns(cs->loop) > CONN_TURN_NS) {
+            list_push_front(&now, node);
+            break;
+        }
+        is_first = false;
+        pump(cn);
+    }
+    if (!list_is_empty(&now)) {
+        list_splice_back(&now, &cs->ready); /* who was left out comes first */
+        list_splice_back(&cs->ready, &now);
+        loop_at_next_turn(cs->loop, task);
+    }
+    loop_at_turn_end(cs->loop, &cs->free_task);
+}
+
+void conn_in_event(int fd, short what, void *ctx)
+{
+    (void)fd;
+    struct conn *cn = ctx;
+    loop_enter_turn(cn->cs->loop);
+    if ((what & EV_WRITE) != 0 && !cn->is_writable) {
+        cn->is_writable = true;
+        if (cn->out.bytes > 0) {
+            conn_out_make_dirty(cn);
+        }
+    }
+    if ((what & (EV_READ | EV_CLOSED)) != 0) {
+        cn->is_readable = true;
+        cn->has_hangup = cn->has_hangup || (what & EV_CLOSED) != 0;
+        conn_make_ready(cn);
+    }
+}

@@ -1,0 +1,45 @@
+/*
+ * Request memory of a broker, as the connections see it; the part of conn.h's conn_memory that is
+ * private to net. Any thread.
+ */
+#ifndef NET_CONN_MEMORY_H
+#define NET_CONN_MEMORY_H
+
+#include "base/base.h"
+#include "base/sync.h"
+#include "net/conn.h"
+#include "net/loop.h"
+
+/* One for each set: where it is told that memory was given back. */
+struct conn_memory_waiter {
+    struct list node; /* in conn_memory.waiters while it waits */
+    struct job job;
+    bool is_posted; /* guarded by the lock of conn_memory */
+    struct conn_memory *cm;
+    struct loop *loop;
+    void (*resume)(void *ctx); /* on the loop's thread */
+    void *ctx;
+};
+
+enum conn_memory_use {
+    CONN_MEMORY_SMALL,  /* up to all there is */
+    CONN_MEMORY_LARGE,  /* a quarter stays free for small ones */
+    CONN_MEMORY_FORCED, /* granted even beyond the limit */
+};
+
+/* All take a NULL conn_memory: no bound. */
+must_check bool conn_memory_take(struct conn_memory *cm, size_t bytes, enum conn_memory_use use);
+void conn_memory_give(struct conn_memory *cm, size_t bytes);
+
+void conn_memory_waiter_init(struct conn_memory_waiter *w,
+                             struct conn_memory *cm,
+                             struct loop *loop,
+                             void (*resume)(void *ctx),
+                             void *ctx);
+/* resume() will be called after the next give. Ask again for the memory after this call: it may
+ * have come between. */
+void conn_memory_wait(struct conn_memory_waiter *w);
+void conn_memory_waiter_release(
+    struct conn_memory_waiter *w); /* the loop does not run any more, or this is its thread */
+
+#endif

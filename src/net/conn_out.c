@@ -1,0 +1,376 @@
+/*
+ * Connections: the order of answers, and sending; see conn.h.
+ *
+ * An answer waits in its slot until all earlier ones of its connection are there, then its runs
+ * move to the connection's rope. At the end of the turn each rope is sent: runs of memory by one
+ * sendmsg, runs of a file by sendfile. Memory before a file goes with MSG_MORE, so that head and
+ * first bytes of a body share a segment and nothing waits for an acknowledgement (TCP_NODELAY is
+ * set as well).
+ *
+ * A send that comes back short waits for the next edge of the socket.
+ */
+#include "base/base.h"
+#include "base/fs.h"
+#include "base/logger.h"
+#include "base/mem.h"
+
+#include <sys/sendfile.h>
+#include <sys/uio.h>
+
+#include "net/conn_private.h"
+
+enum {
+    IOV_COUNT = 64,
+    COPY_BYTES = 64 << 10, /* of a file without a descriptor, in one send */
+};
+
+/* --- the order of answers --- */
+
+void conn_start(struct conn *cn, struct conn_slot *slot)
+{
+    check(slot->cn == NULL);
+    slot->cn = cn;
+    slot->is_answered = false;
+    slot->must_close = false;
+    slot->is_abandoned = false;
+    rope_init(&slot->answer);
+    list_init(&slot->node);
+    list_push_back(&cn->slots, &slot->node);
+    cn->started++;
+}
+
+void conn_out_make_dirty(struct conn *cn)
+{
+    struct conn_set *cs = cn->cs;
+    if (!list_is_linked(&cn->dirty)) {
+        list_push_back(&cs->dirty, &cn->dirty);
+        loop_at_turn_end(cs->loop, &cs->send_task);
+    }
+}
+
+/* The slot is no longer needed: on_release follows at the end of the turn. */
+static void let_go(struct conn *cn, struct conn_slot *slot)
+{
+    list_remove(&slot->node);
+    list_push_back(&cn->cs->released, &slot->node);
+    loop_at_turn_end(cn->cs->loop, &cn->cs->free_task);
+}
+
+/* Moves answers to the output as far as the order allows. */
+static void advance(struct conn *cn)
+{
+    bool has_moved = false;
+    while (!list_is_empty(&cn->slots)) {
+        struct conn_slot *slot = list_entry(cn->slots.next, struct conn_slot, node);
+        if (!slot->is_answered) {
+            break;
+        }
+        if (!cn->must_end) {
+            cn->must_end = slot->must_close;
+            rope_move(&cn->out, &slot->answer);
+        } else {
+            cn->unsent -= slot->answer.bytes; /* behind the one that ends it */
+            rope_release(&slot->answer);
+        }
+        let_go(cn, slot);
+        has_moved = true;
+    }
+    if (has_moved) {
+        conn_out_make_dirty(cn); /* also when nothing is to be sent: the end may be due */
+    }
+}
+
+static void answer(struct conn_slot *slot, struct rope *answer, bool must_close)
+{
+    struct conn *cn = slot->cn;
+    check(cn != NULL && !slot->is_answered);
+    slot->is_answered = true;
+    slot->must_close = must_close;
+    cn->started--;
+    if (cn->is_dead) {
+        if (answer != NULL) {
+            rope_release(answer);
+        }
+        let_go(cn, slot);
+        return;
+    }
+    if (answer != NULL) {
+        cn->unsent += answer->bytes;
+        rope_move(&slot->answer, answer);
+    }
+    if (cn->slots.next == &slot->node) {
+        advance(cn);
+    }
+    if (cn->is_held && cn->started == 0) {
+        cn->is_held = false;
+    }
+    if (!cn->is_pumping && conn_has_input(cn)) {
+        conn_make_ready(cn);
+    }
+}
+
+void conn_answer(struct conn_slot *slot, struct rope *rope)
+{
+    answer(slot, rope, false);
+}
+
+void conn_fail(struct conn_slot *slot)
+{
+    answer(slot, NULL, true);
+}
+
+void conn_out_release_slots(struct conn_set *cs)
+{
+    for (struct list *node = list_pop_front(&cs->released); node != NULL;
+         node = list_pop_front(&cs->released)) {
+        struct conn_slot *slot = list_entry(node, struct conn_slot, node);
+        slot->cn = NULL;
+        if (cs->options.handler.on_release != NULL) {
+            cs->options.handler.on_release(cs->options.handler.ctx, slot);
+        }
+    }
+}
+
+static struct conn_slot *first_not_told(struct conn *cn)
+{
+    list_foreach (node, &cn->slots) {
+        struct conn_slot *slot = list_entry(node, struct conn_slot, node);
+        if (!slot->is_abandoned) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+void conn_out_abandon(struct conn *cn)
+{
+    const struct conn_handler *h = &cn->cs->options.handler;
+    /* on_abandon may answer this slot and others: the list is looked at anew each time. */
+    for (struct conn_slot *slot = first_not_told(cn); slot != NULL; slot = first_not_told(cn)) {
+        slot->is_abandoned = true;
+        if (slot->is_answered) {
+            rope_release(&slot->answer);
+            let_go(cn, slot);
+        } else if (h->on_abandon != NULL) {
+            h->on_abandon(h->ctx, slot);
+        }
+    }
+}
+
+/* --- sending --- */
+
+/* What one call has done. */
+enum sent {
+    SENT_MORE,    /* go on */
+    SENT_FULL,    /* the socket takes no more now */
+    SENT_BROKEN,  /* the peer is gone */
+    SENT_FAILURE, /* the file is not what was promised */
+};
+
+static enum sent sent_error(void)
+{
+    if (errno == EAGAIN) {
+        return SENT_FULL;
+    }
+    return SENT_BROKEN;
+}
+
+static void sent_bytes(struct conn *cn, size_t n)
+{
+    rope_consume(&cn->out, n);
+    cn->unsent -= n;
+    cn->cs->bytes_out += to_i64(n);
+}
+
+/* Sends runs of memory at the head of the rope, about `max` bytes. */
+static enum sent send_memory(struct conn *cn, size_t max)
+{
+    struct iovec iov[IOV_COUNT];
+    struct msghdr message = {.msg_iov = iov};
+    size_t bytes = 0;
+    int flags = MSG_NOSIGNAL;
+    for (size_t i = cn->out.start; i < cn->out.count; i++) {
+        const struct rope_run *run = &cn->out.runs[i];
+        if (run->type != ROPE_MEMORY || message.msg_iovlen == IOV_COUNT || bytes >= max) {
+            flags |= MSG_MORE;
+            break;
+        }
+        struct iovec *to = &iov[message.msg_iovlen++];
+        memcpy(&to->iov_base, &run->ptr, sizeof(run->ptr)); /* iovec knows no const */
+        to->iov_len = min_size(run->len, max - bytes);
+        bytes += to->iov_len;
+    }
+    ssize_t n;
+    do {
+        n = sendmsg(cn->fd, &message, flags);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return sent_error();
+    }
+    sent_bytes(cn, (size_t)n);
+    return (size_t)n < bytes ? SENT_FULL : SENT_MORE;
+}
+
+/* Sends from a file that has no descriptor of the system: through memory. */
+static enum sent send_copy(struct conn *cn, const struct rope_run *run, size_t max, bool has_more)
+{
+    struct blob *b = blob_pool_take(cn->cs->pool, COPY_BYTES, CONN_MEMORY_FORCED);
+    if (b == NULL) {
+        return SENT_FAILURE;
+    }
+    size_t want = min_size(min_size(run->len, max), COPY_BYTES);
+    ssize_t got = fs_pread(run->file, b->data, want, run->position);
+    ssize_t n = -1;
+    if (got == (ssize_t)want) {
+        do {
+            n = send(cn->fd, b->data, want, MSG_NOSIGNAL | (has_more ? MSG_MORE : 0));
+        } while (n < 0 && errno == EINTR);
+    }
+    blob_unref(b);
+    if (got != (ssize_t)want) {
+        return SENT_FAILURE;
+    }
+    if (n < 0) {
+        return sent_error();
+    }
+    sent_bytes(cn, (size_t)n);
+    return (size_t)n < want ? SENT_FULL : SENT_MORE;
+}
+
+static enum sent send_file(struct conn *cn, size_t max)
+{
+    const struct rope_run *run = rope_first(&cn->out);
+    if (run->file->fd < 0) {
+        return send_copy(cn, run, max, cn->out.bytes > run->len);
+    }
+    off_t position = run->position;
+    size_t want = min_size(run->len, max);
+    ssize_t n;
+    do {
+        n = sendfile(cn->fd, run->file->fd, &position, want);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return errno == EIO ? SENT_FAILURE : sent_error();
+    }
+    if (n == 0) {
+        return SENT_FAILURE; /* the file has become shorter than what was promised */
+    }
+    sent_bytes(cn, (size_t)n);
+    /* A short count may mean a full socket or a hole in the page cache: the next call tells. */
+    return SENT_MORE;
+}
+
+static void fail_send(struct conn *cn)
+{
+    struct conn_set *cs = cn->cs;
+    uint32_t left_out = 0;
+    if (log_limit_pass(&cs->memory_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS, &left_out)) {
+        char peer[CONN_PEER_TEXT_SIZE];
+        LOG_ERROR(loop_logger(cs->loop), FAC_NET,
+                  "closed a connection because the stored bytes of its answer could not be read: "
+                  "peer=%s similar_lines_left_out=%u",
+                  conn_peer_text(&cn->peer, peer), left_out);
+    }
+    conn_end(cn, CONN_END_FAILURE);
+}
+
+static void send_out(struct conn *cn)
+{
+    int64_t before = cn->cs->bytes_out;
+    size_t left = CONN_TURN_SEND_BYTES;
+    while (cn->out.bytes > 0 && cn->is_writable) {
+        if (left == 0) {
+            conn_make_ready(cn); /* the pump of the next turn makes it dirty again */
+            break;
+        }
+        size_t bytes = cn->out.bytes;
+        enum sent sent =
+            rope_first(&cn->out)->type == ROPE_MEMORY ? send_memory(cn, left) : send_file(cn, left);
+        switch (sent) {
+        case SENT_MORE:
+            break;
+        case SENT_FULL:
+            cn->is_writable = false;
+            break;
+        case SENT_BROKEN:
+            conn_end(cn, CONN_END_PEER);
+            return;
+        case SENT_FAILURE:
+            fail_send(cn);
+            return;
+        }
+        left -= min_size(left, bytes - cn->out.bytes);
+    }
+    if (cn->cs->bytes_out != before) {
+        conn_touch(cn);
+    }
+    conn_end_if_done(cn);
+    if (conn_has_input(cn)) {
+        conn_make_ready(cn);
+    }
+}
+
+void conn_out_send_all(struct turn_task *task, void *ctx)
+{
+    (void)task;
+    struct conn_set *cs = ctx;
+    bool is_late = false;
+    for (struct list *node = list_pop_front(&cs->dirty); node != NULL;
+         node = list_pop_front(&cs->dirty)) {
+        struct conn *cn = list_entry(node, struct conn, dirty);
+        bool is_large = cn->out.bytes > CONN_SHARED_BYTES;
+        if (is_large && is_late) {
+            conn_make_ready(cn); /* small answers need not wait for it */
+            continue;
+        }
+        send_out(cn);
+        is_late = is_late || (is_large && loop_turn_ns(cs->loop) > CONN_TURN_NS);
+    }
+    loop_at_turn_end(cs->loop, &cs->free_task);
+}
+
+/* --- memory for answers --- */
+
+uint8_t *conn_out_reserve(struct conn_set *cs, size_t len)
+{
+    check(cs->out_large == NULL);
+    if (len > CONN_SHARED_BYTES / 2) {
+        cs->out_large = blob_new(len);
+        return cs->out_large->data;
+    }
+    if (cs->out != NULL && !blob_is_shared(cs->out)) {
+        cs->out_used = 0;
+    }
+    if (cs->out == NULL || cs->out->cap - cs->out_used < len) {
+        blob_unref(cs->out);
+        cs->out = blob_new(CONN_SHARED_BYTES);
+        cs->out_used = 0;
+    }
+    return cs->out->data + cs->out_used;
+}
+
+void conn_out_add(struct conn_set *cs, size_t len, struct rope *answer)
+{
+    if (cs->out_large != NULL) {
+        check(len <= cs->out_large->cap);
+        rope_add_memory(answer, cs->out_large->data, len, cs->out_large);
+        cs->out_large = blob_unref(cs->out_large);
+        return;
+    }
+    check(cs->out != NULL && len <= cs->out->cap - cs->out_used);
+    rope_add_memory(answer, cs->out->data + cs->out_used, len, cs->out);
+    cs->out_used += len;
+}
+
+void conn_out_trim(struct conn_set *cs)
+{
+    if (cs->shared != NULL && !blob_is_shared(cs->shared)) {
+        cs->shared = blob_unref(cs->shared);
+    }
+    metric_add(cs->frames_count, cs->frames);
+    metric_add(cs->bytes_in_count, cs->bytes_in);
+    metric_add(cs->bytes_out_count, cs->bytes_out);
+    cs->frames = 0;
+    cs->bytes_in = 0;
+    cs->bytes_out = 0;
+}

@@ -1,0 +1,490 @@
+/*
+ * Appending: validate, give the batch its offset, keep it; then one write for all that was kept.
+ *
+ * Staging changes the state as if the batch were written (log end, producers, epochs, transactions),
+ * because the next batch of the turn is judged by it. If the write fails, the file is cut back to
+ * where it was and the staged batches are taken back newest first; the owner sees log_end == written.
+ * A write that fails inside an append (a roll needs one) is remembered: until the owner has called
+ * plog_write and learned of it, nothing more is taken, or an offset would be given out twice while
+ * two requests wait for it.
+ *
+ * Answers to Kafka's UnifiedLog.append and analyzeAndValidateProducerState.
+ */
+#include "storage/plog.h"
+
+#include "base/base.h"
+#include "base/err.h"
+#include "storage/plog_impl.h"
+
+enum {
+    WRITE_PIECES = 64, /* of one pwritev */
+};
+
+/* --- writing ----------------------------------------------------------------------------------- */
+
+static void clear_staged(struct plog *pl)
+{
+    for (size_t i = 0; i < pl->staged_count; i++) {
+        blob_unref(pl->staged[i].blob);
+    }
+    pl->staged_count = 0;
+    pl->undos_count = 0;
+    pl->staged_bytes = 0;
+}
+
+static void undo_staged(struct plog *pl)
+{
+    for (size_t i = pl->staged_count; i > 0; i--) {
+        const struct staged *st = &pl->staged[i - 1];
+        if (st->undo >= 0) {
+            producer_state_revert(&pl->producers, &pl->undos[st->undo]);
+        }
+        if (st->assigned_epoch) {
+            check(pl->epochs.count > 0);
+            pl->epochs.count--;
+        }
+    }
+    clear_staged(pl);
+    pl->log_end = pl->written;
+}
+
+static int write_bytes(struct plog *pl, struct fs_file *file, int64_t position)
+{
+    struct iovec pieces[WRITE_PIECES];
+    size_t i = 0;
+    while (i < pl->staged_count) {
+        int count = 0;
+        int64_t bytes = 0;
+        for (; i < pl->staged_count && count < WRITE_PIECES; i++, count++) {
+            const struct staged *st = &pl->staged[i];
+            memcpy(&pieces[count].iov_base, &st->bytes, sizeof(st->bytes)); /* it knows no const */
+            pieces[count].iov_len = st->size;
+            bytes += to_i64(st->size);
+        }
+        int err = fs_pwritev(file, pieces, count, position);
+        if (err < 0) {
+            return err;
+        }
+        position += bytes;
+    }
+    return 0;
+}
+
+static int write_txn(struct plog *pl, struct segment *sg, const struct completed_txn *ct)
+{
+    struct log_path path;
+    struct txn_entry entry = {
+        .producer_id = ct->producer_id,
+        .first_offset = ct->first_offset,
+        .last_offset = ct->last_offset,
+        .last_stable_offset = ct->last_stable_offset,
+    };
+    log_path_of(&path, plog_path(pl), sg->base_offset, TXN_INDEX_SUFFIX);
+    return txn_index_append(&sg->txns, pl->env->fs, path.text, &entry);
+}
+
+/* Aborted transactions go to the index before their marker goes to the log: what must not happen is
+ * a marker without its entry. */
+static int write_txns(struct plog *pl, struct segment *sg)
+{
+    int err = 0;
+    for (size_t i = 0; i < pl->staged_count && err >= 0; i++) {
+        const struct completed_txn *ct = &pl->staged[i].completed;
+        if (ct->is_set && ct->is_aborted) {
+            err = write_txn(pl, sg, ct);
+        }
+    }
+    return err;
+}
+
+/* The segment's file; a new one may be given its whole size at once. */
+static int open_for_write(struct plog *pl, struct segment *sg, struct fs_file **ret)
+{
+    struct segment_io io = plog_io(pl, false);
+    bool is_made = !sg->has_file;
+    int err = segment_file(sg, &io, is_made, ret);
+    if (err >= 0 && is_made) {
+        pl->names_made++;
+        if (pl->config.preallocate && fs_allocate(*ret, pl->config.segment_bytes) >= 0) {
+            sg->is_preallocated = true;
+        }
+    }
+    return err;
+}
+
+/* The file back to its last whole batch. What cannot even be cut is not written to again. */
+static void cut_back(struct plog *pl, struct segment *sg, struct fs_file *file, uint32_t txns)
+{
+    int err = sg->is_preallocated ? 0 : fs_truncate(file, sg->size);
+    if (err >= 0 && sg->txns.count > txns) {
+        struct log_path path;
+        log_path_of(&path, plog_path(pl), sg->base_offset, TXN_INDEX_SUFFIX);
+        err = txn_index_truncate(&sg->txns, pl->env->fs, path.text, txns);
+    }
+    if (err < 0) {
+        pl->is_offline = true;
+    }
+}
+
+static void note_written(struct plog *pl, struct segment *sg)
+{
+    struct segment_io io = plog_io(pl, false);
+    int64_t bytes = 0;
+    for (size_t i = 0; i < pl->staged_count; i++) {
+        const struct staged *st = &pl->staged[i];
+        segment_appended(sg,
+                         &io,
+                         st->position,
+                         st->size,
+                         st->last_offset,
+                         st->max_timestamp);
+        bytes += to_i64(st->size);
+    }
+    sg->size += bytes;
+    sg->end_offset = pl->log_end;
+    pl->written = pl->log_end;
+    pl->unflushed_bytes += bytes;
+    pl->is_changed = true;
+    clear_staged(pl);
+    plog_add_write_mark(pl, pl->written, sg->base_offset, sg->size);
+}
+
+int plog_write_locked(struct plog *pl)
+{
+    if (pl->staged_count == 0) {
+        return 0;
+    }
+    struct segment *sg = plog_active(pl);
+    struct segment_io io = plog_io(pl, false);
+    struct fs_file *file = NULL;
+    uint32_t txns = sg->txns.count;
+    int err = pl->is_offline ? ERR_OFFLINE : segment_load_times(sg, &io);
+    if (err >= 0) {
+        err = open_for_write(pl, sg, &file);
+    }
+    if (err >= 0) {
+        err = write_txns(pl, sg);
+    }
+    if (err >= 0) {
+        err = write_bytes(pl, file, sg->size);
+    }
+    if (err >= 0) {
+        note_written(pl, sg);
+    } else {
+        if (file != NULL) {
+            cut_back(pl, sg, file, txns);
+        }
+        undo_staged(pl);
+    }
+    fs_file_unref(file);
+    return err;
+}
+
+int plog_write(struct plog *pl, int64_t *ret_written)
+{
+    lock_take(&pl->lock);
+    int err = pl->write_error;
+    pl->write_error = 0;
+    if (err >= 0) {
+        err = plog_write_locked(pl);
+    }
+    if (err >= 0) {
+        *ret_written = pl->written;
+    }
+    lock_give(&pl->lock);
+    return err;
+}
+
+/* --- staging ----------------------------------------------------------------------------------- */
+
+static struct producer_undo *new_undo(struct plog *pl, struct staged *st)
+{
+    pl->undos = mem_grow(pl->undos, &pl->undos_cap, pl->undos_count + 1, sizeof(pl->undos[0]));
+    st->undo = (int32_t)pl->undos_count;
+    return &pl->undos[pl->undos_count++];
+}
+
+/* The batch `b` of these bytes begins at b->base_offset == log_end or beyond. */
+static void stage(struct plog *pl,
+                  struct blob *blob,
+                  const uint8_t *bytes,
+                  const struct batch *b,
+                  const struct txn_marker *marker)
+{
+    struct segment *sg = plog_active(pl);
+    pl->staged =
+        mem_grow(pl->staged, &pl->staged_cap, pl->staged_count + 1, sizeof(pl->staged[0]));
+    struct staged *st = &pl->staged[pl->staged_count++];
+    *st = (struct staged){
+        .blob = blob_ref(blob),
+        .bytes = bytes,
+        .size = b->size,
+        .position = sg->size + pl->staged_bytes,
+        .last_offset = batch_last_offset(b),
+        .max_timestamp = b->max_timestamp,
+        .undo = -1,
+    };
+    if (b->producer_id >= 0) {
+        producer_state_apply(&pl->producers, b, marker, new_undo(pl, st), &st->completed);
+        if (marker != NULL && !marker->is_marker) {
+            pl->undos_count--; /* a control record that is no end marker changes nothing */
+            st->undo = -1;
+        }
+    }
+    if (b->leader_epoch > epoch_cache_latest(&pl->epochs)) {
+        st->assigned_epoch = epoch_cache_assign(&pl->epochs, b->leader_epoch, b->base_offset);
+    }
+    pl->staged_bytes += to_i64(b->size);
+    pl->log_end = st->last_offset + 1;
+}
+
+/* Whatever must happen before a batch can be staged. */
+static int make_room(struct plog *pl, const struct batch *b, int64_t now_ms)
+{
+    int err = pl->is_offline ? ERR_OFFLINE : pl->write_error;
+    if (err < 0 || !plog_should_roll(pl, b, now_ms)) {
+        return err;
+    }
+    err = plog_write_locked(pl);
+    if (err < 0) {
+        pl->write_error = err;
+        return err;
+    }
+    return plog_roll_locked(pl);
+}
+
+/* --- as leader --------------------------------------------------------------------------------- */
+
+static void refuse(struct plog_append_result *ret, enum kafka_error error, int64_t log_start)
+{
+    *ret = (struct plog_append_result){
+        .error = error,
+        .base_offset = -1,
+        .last_offset = -1,
+        .append_time_ms = -1,
+        .log_start = log_start,
+    };
+}
+
+/* Kafka tells the log's start when the log refused the batch, and not when it was refused before. */
+static int64_t start_for(const struct plog *pl, enum kafka_error error)
+{
+    bool is_before = error == KAFKA_ERROR_CORRUPT_MESSAGE || error == KAFKA_ERROR_MESSAGE_TOO_LARGE ||
+                     error == KAFKA_ERROR_RECORD_LIST_TOO_LARGE;
+    return is_before ? -1 : pl->log_start;
+}
+
+void plog_validate(struct plog *pl, const struct plog_append *in, struct validate_result *ret)
+{
+    *ret = (struct validate_result){.max_timestamp = in->batch.max_timestamp, .append_time_ms = -1};
+    if (in->origin == PLOG_RAFT) {
+        return;
+    }
+    lock_take(&pl->lock);
+    struct validate_rules rules = pl->config.rules;
+    lock_give(&pl->lock);
+    rules.leader_epoch = in->leader_epoch;
+    rules.loop_bytes_max = in->may_defer ? PLOG_LOOP_BYTES_MAX : 0;
+    if (in->origin == PLOG_CLIENT) {
+        validate_records(&in->batch, &rules, in->now_ms, in->arena, ret);
+    } else if (rules.is_log_append_time) {
+        ret->max_timestamp = in->now_ms;
+        ret->append_time_ms = in->now_ms;
+        ret->must_stamp_times = true;
+    }
+}
+
+struct pending {
+    struct blob *blob; /* borrowed */
+    uint8_t *bytes;
+    struct batch b;
+};
+
+/* The batch as it will be stored: the client's, or the one that validation built anew. */
+static int
+pending_of(const struct plog_append *in, const struct validate_result *validated, struct pending *ret)
+{
+    *ret = (struct pending){.blob = in->blob, .bytes = in->bytes, .b = in->batch};
+    if (validated->rebuilt != NULL) {
+        ret->blob = validated->rebuilt;
+        ret->bytes = validated->rebuilt->data;
+        int err = batch_peek(ret->bytes, validated->rebuilt_size, &ret->b);
+        if (err < 0) {
+            return err;
+        }
+    }
+    if (validated->must_stamp_times) {
+        bool is_append_time = validated->append_time_ms >= 0;
+        batch_stamp_times(ret->bytes, ret->b.size, is_append_time, validated->max_timestamp);
+        ret->b.max_timestamp = validated->max_timestamp;
+    }
+    ret->b.bytes = ret->bytes;
+    return 0;
+}
+
+static enum kafka_error check_producer(struct plog *pl,
+                                       const struct plog_append *in,
+                                       const struct batch *b,
+                                       const struct txn_marker *marker,
+                                       struct plog_append_result *ret)
+{
+    struct producer_batch duplicate;
+    bool is_duplicate = false;
+    if (b->producer_id < 0 || in->origin == PLOG_RAFT) {
+        return KAFKA_ERROR_NONE;
+    }
+    enum kafka_error error = producer_state_check(
+        &pl->producers,
+        b,
+        marker,
+        in->origin == PLOG_CLIENT ? PRODUCER_RULES_ALL : PRODUCER_RULES_EPOCH,
+        &is_duplicate,
+        &duplicate);
+    if (is_duplicate) {
+        *ret = (struct plog_append_result){
+            .base_offset = duplicate.last_offset - duplicate.offset_delta,
+            .last_offset = duplicate.last_offset,
+            .append_time_ms = duplicate.timestamp,
+            .log_start = pl->log_start,
+            .is_duplicate = true,
+        };
+    }
+    return error;
+}
+
+static int append_locked(struct plog *pl,
+                         const struct plog_append *in,
+                         const struct validate_result *validated,
+                         struct plog_append_result *ret)
+{
+    struct txn_marker marker_memory;
+    const struct txn_marker *marker = NULL;
+    struct pending p;
+    if (validated->error != KAFKA_ERROR_NONE) {
+        refuse(ret, validated->error, start_for(pl, validated->error));
+        ret->message = validated->message;
+        ret->record_errors = validated->record_errors;
+        ret->record_errors_count = validated->record_errors_count;
+        return 0;
+    }
+    /* After an undone write the producers are not where this batch's client thinks. */
+    int err = pl->is_offline ? ERR_OFFLINE : pl->write_error;
+    if (err >= 0) {
+        err = pending_of(in, validated, &p);
+    }
+    if (err < 0) {
+        return err;
+    }
+    if (in->origin != PLOG_RAFT && to_i64(p.b.size) > pl->config.segment_bytes) {
+        refuse(ret, KAFKA_ERROR_RECORD_LIST_TOO_LARGE, -1);
+        return 0;
+    }
+    if (batch_is_control(&p.b) && p.b.producer_id >= 0) {
+        err = txn_marker_read(&p.b, &marker_memory);
+        if (err < 0) {
+            return err;
+        }
+        marker = &marker_memory;
+    }
+    ret->is_duplicate = false;
+    enum kafka_error error = check_producer(pl, in, &p.b, marker, ret);
+    if (error != KAFKA_ERROR_NONE || ret->is_duplicate) {
+        if (error != KAFKA_ERROR_NONE) {
+            refuse(ret, error, pl->log_start);
+        }
+        return 0;
+    }
+    p.b.base_offset = pl->log_end;
+    err = make_room(pl, &p.b, in->now_ms);
+    if (err < 0) {
+        return err;
+    }
+    p.b.leader_epoch = in->leader_epoch;
+    batch_stamp_offset(p.bytes, p.b.base_offset);
+    batch_stamp_leader_epoch(p.bytes, in->leader_epoch);
+    stage(pl, p.blob, p.bytes, &p.b, marker);
+    *ret = (struct plog_append_result){
+        .base_offset = p.b.base_offset,
+        .last_offset = batch_last_offset(&p.b),
+        .append_time_ms = validated->append_time_ms,
+        .log_start = pl->log_start,
+    };
+    return 0;
+}
+
+int plog_append_validated(struct plog *pl,
+                          const struct plog_append *in,
+                          struct validate_result *validated,
+                          struct plog_append_result *ret)
+{
+    *ret = (struct plog_append_result){0};
+    lock_take(&pl->lock);
+    int err = append_locked(pl, in, validated, ret);
+    lock_give(&pl->lock);
+    validated->rebuilt = blob_unref(validated->rebuilt);
+    return err;
+}
+
+int plog_append_as_leader(struct plog *pl,
+                          const struct plog_append *in,
+                          struct plog_append_result *ret)
+{
+    struct validate_result validated;
+    plog_validate(pl, in, &validated);
+    return plog_append_validated(pl, in, &validated, ret);
+}
+
+/* --- as follower ------------------------------------------------------------------------------- */
+
+/* All batches whole, good and in order, before the first is staged. */
+static int check_follower_bytes(const uint8_t *bytes, size_t size, int64_t log_end)
+{
+    while (size > 0) {
+        struct batch b;
+        struct txn_marker marker;
+        int err = batch_peek(bytes, size, &b);
+        if (err >= 0 && !batch_crc_is_good(&b)) {
+            err = ERR_CORRUPT;
+        }
+        if (err >= 0 && (b.base_offset < log_end || b.last_offset_delta < 0)) {
+            err = ERR_BAD_ARGUMENT;
+        }
+        if (err >= 0 && batch_is_control(&b) && b.producer_id >= 0) {
+            err = txn_marker_read(&b, &marker);
+        }
+        if (err < 0) {
+            return err;
+        }
+        log_end = batch_last_offset(&b) + 1;
+        bytes += b.size;
+        size -= b.size;
+    }
+    return 0;
+}
+
+int plog_append_as_follower(struct plog *pl, struct blob *blob, const uint8_t *bytes, size_t size)
+{
+    int64_t now_ms = clock_now_ms(pl->env->clock);
+    lock_take(&pl->lock);
+    int err = check_follower_bytes(bytes, size, pl->log_end);
+    while (err >= 0 && size > 0) {
+        struct batch b;
+        struct txn_marker marker;
+        bool is_marker = false;
+        err = batch_peek(bytes, size, &b);
+        if (err >= 0 && batch_is_control(&b) && b.producer_id >= 0) {
+            is_marker = true;
+            err = txn_marker_read(&b, &marker);
+        }
+        if (err >= 0) {
+            err = make_room(pl, &b, now_ms);
+        }
+        if (err >= 0) {
+            stage(pl, blob, bytes, &b, is_marker ? &marker : NULL);
+            bytes += b.size;
+            size -= b.size;
+        }
+    }
+    lock_give(&pl->lock);
+    return err;
+}

@@ -1,0 +1,394 @@
+/*
+ * Stable storage. A flush covers what is written when it begins: the bytes of every segment that has
+ * unflushed ones (a roll leaves two or more), and the names that were made since the last flush: of
+ * segment files in the log's directory, and of a new log's directory and partition.metadata. The
+ * names are counted, so that of two flushes at once neither relies on a sync that the other has only
+ * begun.
+ *
+ * A new log is one syncfs instead of a sync each of file, metadata file, directory and parent.
+ *
+ * A recovery point is worth what lies below it: index entries, aborted transactions and epochs are
+ * synced, then a snapshot of the producers is put in place, before the point is told.
+ */
+#include "storage/plog.h"
+
+#include "base/base.h"
+#include "base/err.h"
+#include "storage/plog_impl.h"
+
+/* --- flushing ---------------------------------------------------------------------------------- */
+
+static int add_file(struct plog *pl, struct plog_flush *f, struct segment *sg)
+{
+    struct segment_io io = plog_io(pl, false);
+    if (f->files_count == (int)ARRAY_LEN(f->files)) {
+        f->needs_whole_fs = true;
+        return 0;
+    }
+    int err = segment_file(sg, &io, false, &f->files[f->files_count]);
+    if (err >= 0) {
+        f->files_count++;
+    }
+    return err;
+}
+
+static bool begin_locked(struct plog *pl, struct plog_flush *f)
+{
+    *f = (struct plog_flush){.pl = pl, .until = pl->written};
+    if (pl->is_offline || pl->written == pl->flushed) {
+        return false;
+    }
+    f->names_made = pl->names_made;
+    f->bytes = pl->unflushed_bytes;
+    f->incarnation = pl->incarnation;
+    f->sync_dir = pl->names_made != pl->names_synced;
+    f->sync_parent = pl->is_new;
+    f->needs_whole_fs = pl->is_new;
+    for (size_t i = pl->segments_count; i > 0 && !f->needs_whole_fs; i--) {
+        struct segment *sg = pl->segments[i - 1];
+        if (sg->end_offset <= pl->flushed) {
+            break;
+        }
+        if (sg->size > 0 && add_file(pl, f, sg) < 0) {
+            f->needs_whole_fs = true; /* no descriptor: the whole file system does not need one */
+        }
+    }
+    return true;
+}
+
+bool plog_flush_begin(struct plog *pl, struct plog_flush *ret)
+{
+    lock_take(&pl->lock);
+    bool has_work = begin_locked(pl, ret);
+    lock_give(&pl->lock);
+    return has_work;
+}
+
+int plog_flush_run(struct plog_flush *f)
+{
+    struct plog *pl = f->pl;
+    if (f->needs_whole_fs) {
+        return fs_sync_all(pl->env->fs, plog_path(pl));
+    }
+    int err = 0;
+    for (int i = 0; i < f->files_count && err >= 0; i++) {
+        err = fs_datasync(f->files[i]);
+    }
+    if (err >= 0 && f->sync_dir) {
+        err = fs_sync_dir(pl->env->fs, plog_path(pl));
+    }
+    return err;
+}
+
+static void end_locked(struct plog *pl, struct plog_flush *f, int err)
+{
+    if (err < 0) {
+        pl->is_offline = true;
+        return;
+    }
+    if (pl->is_offline) {
+        return; /* another sync failed meanwhile: this one may have been told less than the truth */
+    }
+    if (f->incarnation == pl->incarnation) {
+        pl->flushed = max_i64(pl->flushed, f->until);
+    }
+    pl->names_synced = f->names_made > pl->names_synced ? f->names_made : pl->names_synced;
+    if (f->sync_parent) {
+        pl->is_new = false;
+    }
+    pl->unflushed_bytes = max_i64(pl->unflushed_bytes - f->bytes, 0);
+    pl->uncheckpointed_bytes += f->bytes;
+}
+
+void plog_flush_end(struct plog_flush *f, int err, int64_t *ret_flushed)
+{
+    struct plog *pl = f->pl;
+    for (int i = 0; i < f->files_count; i++) {
+        f->files[i] = fs_file_unref(f->files[i]);
+    }
+    f->files_count = 0;
+    lock_take(&pl->lock);
+    end_locked(pl, f, err);
+    *ret_flushed = pl->flushed;
+    lock_give(&pl->lock);
+}
+
+static int flush_now(struct plog *pl)
+{
+    struct plog_flush f;
+    int64_t flushed;
+    if (!plog_flush_begin(pl, &f)) {
+        return plog_is_offline(pl) ? ERR_OFFLINE : 0;
+    }
+    int err = plog_flush_run(&f);
+    plog_flush_end(&f, err, &flushed);
+    return err;
+}
+
+/* --- snapshots --------------------------------------------------------------------------------- */
+
+void plog_note_snapshot(struct plog *pl, int64_t offset)
+{
+    size_t at = pl->snapshots_count;
+    while (at > 0 && pl->snapshots[at - 1] > offset) {
+        at--;
+    }
+    if (at > 0 && pl->snapshots[at - 1] == offset) {
+        return;
+    }
+    if (pl->snapshots_count == pl->snapshots_cap) {
+        /* An idle log has one or two of them: grow tightly. */
+        pl->snapshots_cap = pl->snapshots_cap == 0 ? 1 : pl->snapshots_cap * 2;
+        pl->snapshots = mem_realloc(pl->snapshots, pl->snapshots_cap * sizeof(pl->snapshots[0]));
+    }
+    memmove(pl->snapshots + at + 1,
+            pl->snapshots + at,
+            (pl->snapshots_count - at) * sizeof(pl->snapshots[0]));
+    pl->snapshots[at] = offset;
+    pl->snapshots_count++;
+}
+
+static int unlink_snapshot(struct plog *pl, size_t i)
+{
+    struct log_path path;
+    log_path_of(&path, plog_path(pl), pl->snapshots[i], SNAPSHOT_SUFFIX);
+    int err = fs_unlink(pl->env->fs, path.text);
+    if (err < 0 && err != -ENOENT) {
+        return err;
+    }
+    pl->snapshots_count--;
+    memmove(pl->snapshots + i,
+            pl->snapshots + i + 1,
+            (pl->snapshots_count - i) * sizeof(pl->snapshots[0]));
+    return 0;
+}
+
+int plog_drop_snapshots_from(struct plog *pl, int64_t offset)
+{
+    while (pl->snapshots_count > 0 && pl->snapshots[pl->snapshots_count - 1] > offset) {
+        int err = unlink_snapshot(pl, pl->snapshots_count - 1);
+        if (err < 0) {
+            return err;
+        }
+    }
+    return 0;
+}
+
+static bool is_segment_base(const struct plog *pl, int64_t offset)
+{
+    int64_t i = plog_segment_index(pl, offset);
+    return i >= 0 && pl->segments[i]->base_offset == offset;
+}
+
+/* The newest ones stay, and those where a segment begins. */
+static void thin_snapshots(struct plog *pl)
+{
+    for (size_t i = 0; i + PLOG_SNAPSHOTS_KEEP < pl->snapshots_count;) {
+        if (is_segment_base(pl, pl->snapshots[i]) || unlink_snapshot(pl, i) < 0) {
+            i++;
+        }
+    }
+}
+
+static bool has_snapshot(const struct plog *pl, int64_t offset)
+{
+    return pl->snapshots_count > 0 && pl->snapshots[pl->snapshots_count - 1] == offset;
+}
+
+int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable)
+{
+    struct log_path path;
+    uint8_t *bytes;
+    size_t len;
+    producer_state_encode(&pl->producers, &bytes, &len);
+    log_path_of(&path, plog_path(pl), offset, SNAPSHOT_SUFFIX);
+    int err = is_durable ? fs_replace_file(pl->env->fs, path.text, bytes, len)
+                         : side_file_replace(pl->env->fs, path.text, bytes, len);
+    mem_free(bytes);
+    if (err >= 0) {
+        plog_note_snapshot(pl, offset);
+        thin_snapshots(pl);
+    }
+    return err;
+}
+
+/* --- recovery points --------------------------------------------------------------------------- */
+
+/* What a checkpoint writes, gathered under the lock and written outside of it. */
+struct checkpoint {
+    int64_t offset;
+    uint8_t *snapshot; /* owned */
+    size_t snapshot_len;
+    struct epoch_cache epochs; /* a copy, when they changed */
+    uint32_t incarnation;
+    uint64_t names_made;
+};
+
+/* The index files of all segments that reach beyond the present recovery point. */
+static int sync_indexes(struct plog *pl)
+{
+    struct fs_file **files = NULL;
+    size_t count = 0;
+    size_t cap = 0;
+    int err = 0;
+    lock_take(&pl->lock);
+    struct segment_io io = plog_io(pl, false);
+    for (size_t i = pl->segments_count; i > 0 && err >= 0; i--) {
+        struct segment *sg = pl->segments[i - 1];
+        files = mem_grow(files, &cap, count + SEGMENT_INDEXES, sizeof(struct fs_file *));
+        err = segment_flush_indexes(sg, &io, files, &count);
+        if (sg->base_offset < pl->recovery_point) {
+            break;
+        }
+    }
+    lock_give(&pl->lock);
+    for (size_t i = 0; i < count; i++) {
+        if (err >= 0) {
+            err = fs_datasync(files[i]);
+        }
+        fs_file_unref(files[i]);
+    }
+    mem_free(files);
+    return err;
+}
+
+static int gather(struct plog *pl, struct checkpoint *cp)
+{
+    lock_take(&pl->lock);
+    int err = pl->is_offline ? ERR_OFFLINE : pl->write_error;
+    if (err >= 0) {
+        err = plog_write_locked(pl);
+        if (err < 0) {
+            pl->write_error = err;
+        }
+    }
+    if (err >= 0) {
+        cp->offset = pl->written;
+        cp->incarnation = pl->incarnation;
+        cp->names_made = pl->names_made;
+        producer_state_encode(&pl->producers, &cp->snapshot, &cp->snapshot_len);
+        if (pl->epochs.is_dirty) {
+            for (size_t i = 0; i < pl->epochs.count; i++) {
+                const struct epoch_entry *entry = &pl->epochs.entries[i];
+                IGNORE(epoch_cache_assign(&cp->epochs, entry->epoch, entry->start_offset));
+            }
+            cp->epochs.is_dirty = true;
+            pl->epochs.is_dirty = false;
+        }
+    }
+    lock_give(&pl->lock);
+    return err;
+}
+
+static int put_in_place(struct plog *pl, struct checkpoint *cp)
+{
+    struct log_path path;
+    int err = 0;
+    if (cp->epochs.is_dirty) {
+        log_path_join(&path, plog_path(pl), EPOCH_FILE);
+        err = epoch_cache_save(&cp->epochs, pl->env->fs, path.text, true);
+    }
+    if (err >= 0) {
+        /* Its directory sync covers the names of indexes made meanwhile. */
+        log_path_of(&path, plog_path(pl), cp->offset, SNAPSHOT_SUFFIX);
+        err = fs_replace_file(pl->env->fs, path.text, cp->snapshot, cp->snapshot_len);
+    }
+    return err;
+}
+
+int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
+{
+    struct checkpoint cp = {0};
+    lock_take(&pl->lock);
+    bool is_needed = pl->recovery_point != pl->log_end || pl->epochs.is_dirty ||
+                     pl->names_made != pl->names_synced;
+    *ret_recovery_point = pl->recovery_point;
+    lock_give(&pl->lock);
+    if (!is_needed) {
+        return 0;
+    }
+    int err = gather(pl, &cp);
+    if (err >= 0) {
+        err = flush_now(pl);
+    }
+    if (err >= 0) {
+        err = sync_indexes(pl);
+    }
+    if (err >= 0) {
+        err = put_in_place(pl, &cp);
+    }
+    lock_take(&pl->lock);
+    if (err < 0 && err != -ENOSPC && err != -EDQUOT && err != -EMFILE && err != -ENFILE) {
+        pl->is_offline = true; /* it may have been a sync, and then names are lost without a trace */
+    }
+    if (err >= 0 && cp.incarnation != pl->incarnation) {
+        /* The log was cut meanwhile: what was put in place speaks of another one. */
+        plog_note_snapshot(pl, cp.offset);
+        err = plog_drop_snapshots_from(pl, pl->log_end);
+        pl->epochs.is_dirty = true;
+    } else if (err >= 0) {
+        plog_note_snapshot(pl, cp.offset);
+        thin_snapshots(pl);
+        pl->recovery_point = max_i64(pl->recovery_point, cp.offset);
+        pl->uncheckpointed_bytes = 0;
+        if (!pl->is_new && cp.names_made > pl->names_synced) {
+            pl->names_synced = cp.names_made; /* by the directory sync of the snapshot */
+        }
+        *ret_recovery_point = pl->recovery_point;
+    } else if (cp.epochs.is_dirty) {
+        pl->epochs.is_dirty = true;
+    }
+    lock_give(&pl->lock);
+    epoch_cache_release(&cp.epochs);
+    mem_free(cp.snapshot);
+    return err;
+}
+
+/* --- the end ----------------------------------------------------------------------------------- */
+
+/* Side files as Kafka leaves them at a clean stop. Not synced one by one: whoever declares the directory
+ * clean syncs it as a whole before (log_dir_close). */
+static int finish_files(struct plog *pl)
+{
+    struct log_path path;
+    int err = 0;
+    for (size_t i = 0; i < pl->segments_count && err >= 0; i++) {
+        err = plog_close_segment(pl, pl->segments[i]);
+    }
+    if (err >= 0 && pl->epochs.is_dirty) {
+        log_path_join(&path, plog_path(pl), EPOCH_FILE);
+        err = epoch_cache_save(&pl->epochs, pl->env->fs, path.text, false);
+    }
+    bool has_state = pl->log_end > pl->segments[0]->base_offset || pl->producers.map.count > 0;
+    if (err >= 0 && has_state && !has_snapshot(pl, pl->log_end)) {
+        err = plog_save_snapshot(pl, pl->log_end, false);
+    }
+    return err;
+}
+
+int plog_close(struct plog *pl, bool is_clean)
+{
+    int err = 0;
+    if (pl == NULL) {
+        return 0;
+    }
+    if (is_clean && pl->is_changed) {
+        lock_take(&pl->lock);
+        err = pl->is_offline ? ERR_OFFLINE : plog_write_locked(pl);
+        lock_give(&pl->lock);
+        if (err >= 0) {
+            err = flush_now(pl);
+        }
+        if (err >= 0) {
+            lock_take(&pl->lock);
+            err = finish_files(pl);
+            lock_give(&pl->lock);
+        }
+    }
+    for (size_t i = 0; i < pl->staged_count; i++) {
+        blob_unref(pl->staged[i].blob);
+    }
+    pl->staged_count = 0;
+    plog_release(pl);
+    return err;
+}

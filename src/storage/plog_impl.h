@@ -1,0 +1,144 @@
+/*
+ * The inside of a log, for the files plog*.c and the flusher alone; plog.h is the contract.
+ *
+ *   plog.c          life, offsets, small questions
+ *   plog_append.c   validate, stage, write, undo
+ *   plog_roll.c     segments: new ones, cutting, retention, deletion
+ *   plog_read.c     reads bounded by log end, high watermark, last stable offset
+ *   plog_find.c     by time and by epoch
+ *   plog_flush.c    stable storage, recovery points
+ *   recovery.c      opening: what is there, what of it is good
+ *
+ * Functions that end in _locked want the log's lock held.
+ */
+#ifndef STORAGE_PLOG_IMPL_H
+#define STORAGE_PLOG_IMPL_H
+
+#include "base/base.h"
+#include "storage/epoch_cache.h"
+#include "storage/plog.h"
+#include "storage/producer_state.h"
+#include "storage/segment.h"
+
+#define PLOG_WRITE_MARKS    16 /* known (offset, position) pairs: where writes ended */
+#define PLOG_READ_MARKS     8  /* and reads */
+#define PLOG_MARKS          (PLOG_WRITE_MARKS + PLOG_READ_MARKS)
+#define PLOG_SNAPSHOTS_KEEP 2
+
+/* A batch boundary: the offset's batch begins at this position of that segment. */
+struct plog_mark {
+    int64_t offset;
+    int64_t segment_base;
+    int64_t position;
+};
+
+/* A batch that has its offset and is not yet in the file. */
+struct staged {
+    struct blob *blob; /* a reference */
+    const uint8_t *bytes;
+    size_t size;
+    int64_t position;
+    int64_t last_offset;
+    int64_t max_timestamp;
+    struct completed_txn completed;
+    int32_t undo; /* index into undos; -1: it has no producer */
+    bool assigned_epoch;
+};
+
+struct plog {
+    struct lock lock;
+    struct plog_env *env; /* borrowed */
+    char *path;           /* owned: "<dir>/<topic>-<partition>" */
+    char *moved_path;     /* owned: after plog_mark_deleted */
+    void *owner;
+    struct str topic; /* in path */
+    size_t dir_len;   /* of path */
+    int32_t partition;
+    struct uuid topic_id;
+    struct plog_config config;
+
+    struct segment **segments; /* owned array of owned ones, by base offset; never empty */
+    size_t segments_count;
+    size_t segments_cap;
+
+    int64_t log_start;
+    int64_t log_end;
+    int64_t written;
+    int64_t flushed;
+    int64_t high_watermark;
+
+    struct staged *staged; /* owned; all of the active segment */
+    size_t staged_count;
+    size_t staged_cap;
+    int64_t staged_bytes;
+    struct producer_undo *undos; /* owned */
+    size_t undos_count;
+    size_t undos_cap;
+
+    struct producer_state producers;
+    struct epoch_cache epochs;
+
+    int64_t *snapshots; /* owned: offsets of the snapshot files, ascending */
+    size_t snapshots_count;
+    size_t snapshots_cap;
+
+    struct plog_mark marks[PLOG_MARKS];
+    uint32_t write_marks;
+    uint32_t read_marks;
+    uint32_t incarnation; /* of the bytes: changes when the log is cut */
+
+    uint64_t names_made;  /* names of this log's directory: changes and how many of them are stable */
+    uint64_t names_synced;
+    int64_t unflushed_bytes;
+    int64_t uncheckpointed_bytes;
+    int64_t recovery_point;
+    int write_error; /* of a write inside an append, for the next plog_write */
+    bool is_new;     /* its own name and partition.metadata are not stable */
+    bool is_offline;
+    bool is_changed; /* since it was opened: closing has something to do */
+
+    struct list flush_link; /* the flusher's, under its lock */
+    bool is_queued;         /* the same */
+    bool is_flushing;       /* the same: in a round that has not reported it */
+};
+
+struct segment_io plog_io(const struct plog *pl, bool no_wait);
+static inline struct segment *plog_active(const struct plog *pl)
+{
+    return pl->segments[pl->segments_count - 1];
+}
+
+/* plog.c */
+int plog_make_path(struct plog *pl, const struct plog_open *how);
+struct plog *plog_release(struct plog *pl); /* memory and descriptors */
+void plog_add_write_mark(struct plog *pl, int64_t offset, int64_t segment_base, int64_t position);
+void plog_add_read_mark(struct plog *pl, int64_t offset, int64_t segment_base, int64_t position);
+/* LogSegment.largestTimestamp: the file's own time where the records have none. */
+int64_t plog_largest_timestamp(struct plog *pl, struct segment *sg);
+/* The segment that may hold the offset: the last one with base <= offset; index or -1. */
+int64_t plog_segment_index(const struct plog *pl, int64_t offset);
+int64_t plog_last_stable_locked(const struct plog *pl);
+void plog_offsets_locked(const struct plog *pl, struct plog_offsets *ret);
+bool plog_raise_high_watermark_locked(struct plog *pl, int64_t offset);
+
+/* plog_append.c */
+int plog_write_locked(struct plog *pl);
+
+/* plog_roll.c */
+void plog_insert_segment(struct plog *pl, struct segment *sg);
+/* Closes the active segment and begins one at log_end. Nothing is staged. */
+must_check int plog_roll_locked(struct plog *pl);
+must_check int plog_close_segment(struct plog *pl, struct segment *sg);
+bool plog_should_roll(struct plog *pl, const struct batch *b, int64_t now_ms);
+
+/* plog_flush.c */
+/* A snapshot of the present producer state, good for `offset`. */
+must_check int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable);
+void plog_note_snapshot(struct plog *pl, int64_t offset);
+must_check int plog_drop_snapshots_from(struct plog *pl, int64_t offset); /* those beyond it */
+
+/* recovery.c */
+/* From the newest snapshot that is not beyond the end, and the log behind it. */
+must_check int plog_rebuild_producers(struct plog *pl);
+
+#endif

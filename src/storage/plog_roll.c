@@ -1,0 +1,430 @@
+/*
+ * Segments come and go: rolling, cutting the end off, dropping the front. LocalLog and UnifiedLog.
+ *
+ * Order on the disk. A new segment's name and the bytes of the one before are part of the next flush.
+ * Segments that leave at the end go newest first and the directory is synced before the log takes
+ * anything new at those offsets: otherwise a power cut could bring an old segment back behind new
+ * batches. Segments that leave at the front go oldest first; one that comes back after a power cut
+ * lies below the log start, or is deleted again.
+ */
+#include "storage/plog.h"
+
+#include "base/base.h"
+#include "base/err.h"
+#include "storage/plog_impl.h"
+
+void plog_insert_segment(struct plog *pl, struct segment *sg)
+{
+    pl->segments = mem_grow(
+        pl->segments, &pl->segments_cap, pl->segments_count + 1, sizeof(struct segment *));
+    pl->segments[pl->segments_count++] = sg;
+}
+
+/* A jitter of this log's own, the same after each restart. */
+static int64_t jitter_ms(const struct plog *pl)
+{
+    if (pl->config.segment_jitter_ms <= 0) {
+        return 0;
+    }
+    uint64_t h = hash_str(pl->topic, (uint64_t)pl->partition);
+    return (int64_t)(h % (uint64_t)min_i64(pl->config.segment_jitter_ms, pl->config.segment_ms));
+}
+
+static bool is_old_enough(struct plog *pl, struct segment *sg, const struct batch *b, int64_t now_ms)
+{
+    struct segment_io io = plog_io(pl, false);
+    if (segment_load_first_timestamp(sg, &io) < 0) {
+        return false;
+    }
+    int64_t first = sg->first_timestamp;
+    if (sg->size == 0 && pl->staged_count > 0) {
+        first = pl->staged[0].max_timestamp;
+    }
+    int64_t waited = first >= 0 ? b->max_timestamp - first : now_ms - sg->created_ms;
+    return waited > pl->config.segment_ms - jitter_ms(pl);
+}
+
+/* LogSegment.shouldRoll. */
+bool plog_should_roll(struct plog *pl, const struct batch *b, int64_t now_ms)
+{
+    struct segment *sg = plog_active(pl);
+    int64_t size = sg->size + pl->staged_bytes;
+    if (size == 0) {
+        return false;
+    }
+    if (size > pl->config.segment_bytes - to_i64(b->size) ||
+        batch_last_offset(b) - sg->base_offset > INT32_MAX || size > INT32_MAX - to_i64(b->size)) {
+        return true;
+    }
+    int64_t index_bytes = pl->config.segment_index_bytes;
+    if (sparse_index_count(&sg->offsets) >= index_bytes / OFFSET_ENTRY_BYTES ||
+        sparse_index_count(&sg->times) >= index_bytes / TIME_ENTRY_BYTES - 1) {
+        return true;
+    }
+    return is_old_enough(pl, sg, b, now_ms);
+}
+
+/* Takes preallocated space back. */
+static int trim_file(struct plog *pl, struct segment *sg)
+{
+    struct segment_io io = plog_io(pl, false);
+    struct fs_file *file;
+    if (!sg->is_preallocated) {
+        return 0;
+    }
+    int err = segment_file(sg, &io, false, &file);
+    if (err >= 0) {
+        err = fs_truncate(file, sg->size);
+        fs_file_unref(file);
+    }
+    if (err >= 0) {
+        sg->is_preallocated = false;
+    }
+    return err;
+}
+
+int plog_close_segment(struct plog *pl, struct segment *sg)
+{
+    struct segment_io io = plog_io(pl, false);
+    int err = trim_file(pl, sg);
+    if (err >= 0 && sg->has_file) {
+        err = segment_load_times(sg, &io);
+    }
+    return err < 0 || !sg->has_file ? err : segment_close_indexes(sg, &io);
+}
+
+int plog_roll_locked(struct plog *pl)
+{
+    struct segment *old = plog_active(pl);
+    check(pl->staged_count == 0);
+    if (old->size == 0 && old->base_offset == pl->log_end) {
+        return 0;
+    }
+    int err = plog_close_segment(pl, old);
+    if (err < 0) {
+        return err;
+    }
+    struct segment *sg = segment_new(pl->log_end, clock_now_ms(pl->env->clock));
+    struct segment_io io = plog_io(pl, false);
+    struct fs_file *file;
+    err = segment_file(sg, &io, true, &file);
+    if (err < 0) {
+        segment_free(sg, pl->env->fds);
+        return err;
+    }
+    pl->names_made++;
+    if (pl->config.preallocate && fs_allocate(file, pl->config.segment_bytes) >= 0) {
+        sg->is_preallocated = true;
+    }
+    fs_file_unref(file);
+    sg->is_time_known = true;
+    plog_insert_segment(pl, sg);
+    pl->is_changed = true;
+    /* A snapshot spares a replay; a failure to write it costs nothing else. */
+    IGNORE(plog_save_snapshot(pl, pl->log_end, false));
+    return 0;
+}
+
+/* --- the front --------------------------------------------------------------------------------- */
+
+/* Takes the first `count` segments out of the log; the caller unlinks and frees them outside the lock. */
+static struct segment **detach_front(struct plog *pl, size_t count)
+{
+    check(count < pl->segments_count);
+    if (count == 0) {
+        return NULL;
+    }
+    struct segment **gone = mem_array(count, sizeof(struct segment *));
+    memcpy(gone, pl->segments, count * sizeof(struct segment *));
+    pl->segments_count -= count;
+    memmove(pl->segments, pl->segments + count, pl->segments_count * sizeof(struct segment *));
+    int64_t base = pl->segments[0]->base_offset;
+    pl->log_start = max_i64(pl->log_start, base);
+    pl->high_watermark = max_i64(pl->high_watermark, pl->log_start);
+    pl->flushed = max_i64(pl->flushed, pl->log_start);
+    epoch_cache_truncate_start(&pl->epochs, pl->log_start);
+    producer_state_replicated(&pl->producers, pl->log_start);
+    pl->is_changed = true;
+    return gone;
+}
+
+/* Snapshots below the first segment tell nothing any more, but for the newest ones. */
+static size_t detach_snapshots(struct plog *pl, int64_t below, int64_t **ret)
+{
+    size_t count = 0;
+    while (count + PLOG_SNAPSHOTS_KEEP < pl->snapshots_count && pl->snapshots[count] < below) {
+        count++;
+    }
+    *ret = NULL;
+    if (count > 0) {
+        *ret = mem_array(count, sizeof(int64_t));
+        memcpy(*ret, pl->snapshots, count * sizeof(int64_t));
+        pl->snapshots_count -= count;
+        memmove(pl->snapshots, pl->snapshots + count, pl->snapshots_count * sizeof(int64_t));
+    }
+    return count;
+}
+
+static int remove_front(struct plog *pl, struct segment **gone, size_t count, int64_t *snapshots, size_t snapshots_count)
+{
+    struct segment_io io = plog_io(pl, false);
+    int first = 0;
+    for (size_t i = 0; i < count; i++) {
+        int err = segment_unlink(gone[i], &io);
+        first = first < 0 ? first : err;
+        segment_free(gone[i], pl->env->fds);
+    }
+    for (size_t i = 0; i < snapshots_count; i++) {
+        struct log_path path;
+        log_path_of(&path, plog_path(pl), snapshots[i], SNAPSHOT_SUFFIX);
+        IGNORE(fs_unlink(pl->env->fs, path.text)); /* a stale one is ignored when the log is opened */
+    }
+    mem_free(gone);
+    mem_free(snapshots);
+    if (count > 0) {
+        lock_take(&pl->lock);
+        pl->names_made++; /* the next checkpoint makes their absence stable */
+        lock_give(&pl->lock);
+    }
+    return first;
+}
+
+int plog_advance_log_start(struct plog *pl, int64_t offset)
+{
+    int64_t *snapshots = NULL;
+    lock_take(&pl->lock);
+    int err = pl->is_offline ? ERR_OFFLINE : offset > pl->high_watermark ? ERR_BAD_ARGUMENT : 0;
+    struct segment **gone = NULL;
+    size_t count = 0;
+    size_t snapshots_count = 0;
+    if (err >= 0 && offset > pl->log_start) {
+        pl->log_start = offset;
+        while (count + 1 < pl->segments_count && pl->segments[count + 1]->base_offset <= offset) {
+            count++;
+        }
+        pl->flushed = max_i64(pl->flushed, offset);
+        epoch_cache_truncate_start(&pl->epochs, pl->log_start);
+        gone = detach_front(pl, count);
+        snapshots_count = detach_snapshots(pl, pl->segments[0]->base_offset, &snapshots);
+        pl->is_changed = true;
+    }
+    lock_give(&pl->lock);
+    int removed = remove_front(pl, gone, count, snapshots, snapshots_count);
+    return err < 0 ? err : removed;
+}
+
+int64_t plog_largest_timestamp(struct plog *pl, struct segment *sg)
+{
+    struct segment_io io = plog_io(pl, false);
+    if (segment_load_times(sg, &io) >= 0 && sg->max_timestamp >= 0) {
+        return sg->max_timestamp;
+    }
+    struct log_path path;
+    struct fs_stat st;
+    log_path_of(&path, io.dir, sg->base_offset, LOG_SUFFIX);
+    return fs_stat(io.fs, path.text, &st) >= 0 ? st.mtime_ms : sg->created_ms;
+}
+
+static bool is_expired(struct plog *pl, struct segment *sg, int64_t now_ms, int64_t *excess)
+{
+    if (sg->end_offset <= pl->log_start && sg != plog_active(pl)) {
+        return true;
+    }
+    if (!pl->config.is_delete_policy || sg->end_offset > pl->high_watermark) {
+        return false;
+    }
+    if (pl->config.retention_ms >= 0 &&
+        now_ms - plog_largest_timestamp(pl, sg) > pl->config.retention_ms) {
+        *excess -= sg->size;
+        return true;
+    }
+    if (pl->config.retention_bytes >= 0 && *excess - sg->size >= 0) {
+        *excess -= sg->size;
+        return true;
+    }
+    return false;
+}
+
+int plog_apply_retention(struct plog *pl, int64_t now_ms)
+{
+    int64_t *snapshots = NULL;
+    size_t snapshots_count = 0;
+    struct segment **gone = NULL;
+    size_t count = 0;
+    lock_take(&pl->lock);
+    int err = pl->is_offline ? ERR_OFFLINE : 0;
+    if (err >= 0 && pl->staged_count == 0 && pl->config.producer_id_expiration_ms > 0) {
+        IGNORE(producer_state_expire(&pl->producers, now_ms, pl->config.producer_id_expiration_ms));
+    }
+    int64_t excess = -max_i64(pl->config.retention_bytes, 0);
+    for (size_t i = 0; i < pl->segments_count; i++) {
+        excess += pl->segments[i]->size;
+    }
+    while (err >= 0 && count < pl->segments_count &&
+           is_expired(pl, pl->segments[count], now_ms, &excess)) {
+        if (pl->segments[count] == plog_active(pl)) {
+            /* Everything is old: an empty segment remains. */
+            if (pl->segments[count]->size == 0 || pl->staged_count > 0 || pl->write_error < 0) {
+                break;
+            }
+            err = plog_roll_locked(pl);
+            if (err < 0) {
+                break;
+            }
+            count++;
+            break;
+        }
+        count++;
+    }
+    if (count > 0) {
+        gone = detach_front(pl, count);
+        snapshots_count = detach_snapshots(pl, pl->segments[0]->base_offset, &snapshots);
+    }
+    lock_give(&pl->lock);
+    int removed = remove_front(pl, gone, count, snapshots, snapshots_count);
+    return err < 0 ? err : removed < 0 ? removed : to_i32(to_i64(count));
+}
+
+/* --- the end ----------------------------------------------------------------------------------- */
+
+/* Removes the segments from index `from` on, newest first. */
+static int remove_end(struct plog *pl, size_t from)
+{
+    struct segment_io io = plog_io(pl, false);
+    int first = 0;
+    while (pl->segments_count > from) {
+        struct segment *sg = pl->segments[--pl->segments_count];
+        int err = segment_unlink(sg, &io);
+        first = first < 0 ? first : err;
+        segment_free(sg, pl->env->fds);
+    }
+    return first;
+}
+
+/* Where the log really ends when it shall end at `offset`: between two batches. */
+static int find_cut(struct plog *pl, struct segment *sg, int64_t *offset, int64_t *ret_position)
+{
+    struct segment_io io = plog_io(pl, false);
+    struct batch b;
+    if (*offset <= sg->base_offset) {
+        *ret_position = 0;
+        return 0;
+    }
+    int r = segment_locate(sg, &io, *offset, 0, &b, ret_position);
+    if (r == ERR_CORRUPT) {
+        const struct hole *h = segment_hole_of(sg, *offset);
+        check(h != NULL);
+        *ret_position = h->from;
+        *offset = h->offset_from;
+        return 0;
+    }
+    if (r == 0) {
+        *ret_position = sg->size;
+    } else if (r == 1) {
+        *offset = min_i64(*offset, b.base_offset);
+    }
+    return r < 0 ? r : 0;
+}
+
+static int cut_segment(struct plog *pl, struct segment *sg, int64_t position, int64_t offset)
+{
+    struct segment_io io = plog_io(pl, false);
+    struct fs_file *file;
+    if (!sg->has_file) {
+        return 0;
+    }
+    int err = segment_file(sg, &io, false, &file);
+    if (err < 0) {
+        return err;
+    }
+    err = fs_truncate(file, position);
+    sg->is_preallocated = false;
+    if (err >= 0) {
+        err = fs_datasync(file);
+    }
+    fs_file_unref(file);
+    return err < 0 ? err : segment_truncate_known(sg, &io, position, offset, offset);
+}
+
+static void set_end(struct plog *pl, int64_t offset)
+{
+    pl->log_end = offset;
+    pl->written = offset;
+    pl->flushed = min_i64(pl->flushed, offset);
+    pl->high_watermark = min_i64(pl->high_watermark, offset);
+    pl->recovery_point = min_i64(pl->recovery_point, offset);
+    pl->incarnation++;
+    memset(pl->marks, 0, sizeof(pl->marks));
+    pl->is_changed = true;
+}
+
+static int truncate_locked(struct plog *pl, int64_t offset)
+{
+    size_t keep = to_size(max_i64(plog_segment_index(pl, offset), 0)) + 1;
+    int64_t position;
+    int err = find_cut(pl, pl->segments[keep - 1], &offset, &position);
+    if (err >= 0) {
+        err = remove_end(pl, keep);
+    }
+    if (err >= 0) {
+        err = plog_drop_snapshots_from(pl, offset);
+    }
+    if (err >= 0) {
+        err = fs_sync_dir(pl->env->fs, plog_path(pl));
+    }
+    if (err >= 0) {
+        err = cut_segment(pl, plog_active(pl), position, offset);
+    }
+    if (err >= 0) {
+        set_end(pl, offset);
+        epoch_cache_truncate_end(&pl->epochs, offset);
+        err = plog_rebuild_producers(pl);
+    }
+    return err;
+}
+
+int plog_truncate_to(struct plog *pl, int64_t offset)
+{
+    lock_take(&pl->lock);
+    int err = pl->is_offline ? ERR_OFFLINE : plog_write_locked(pl);
+    if (err >= 0 && offset < pl->log_start) {
+        err = ERR_BAD_ARGUMENT;
+    }
+    if (err >= 0 && offset < pl->log_end) {
+        err = truncate_locked(pl, offset);
+        if (err < 0) {
+            pl->is_offline = true; /* half cut: nothing of it is to be believed before a recovery */
+        }
+    }
+    lock_give(&pl->lock);
+    return err;
+}
+
+int plog_reset_to(struct plog *pl, int64_t offset)
+{
+    lock_take(&pl->lock);
+    int err = pl->is_offline ? ERR_OFFLINE : plog_write_locked(pl);
+    if (err >= 0) {
+        err = remove_end(pl, 0);
+        if (err >= 0) {
+            err = plog_drop_snapshots_from(pl, -1);
+        }
+        if (err >= 0) {
+            err = fs_sync_dir(pl->env->fs, plog_path(pl));
+        }
+        plog_insert_segment(pl, segment_new(offset, clock_now_ms(pl->env->clock)));
+        plog_active(pl)->is_time_known = true;
+        set_end(pl, offset);
+        pl->log_start = offset;
+        pl->flushed = offset;
+        pl->high_watermark = offset;
+        pl->unflushed_bytes = 0;
+        epoch_cache_truncate_end(&pl->epochs, 0);
+        producer_state_clear(&pl->producers);
+        if (err < 0) {
+            pl->is_offline = true;
+        }
+    }
+    lock_give(&pl->lock);
+    return err;
+}

@@ -1,0 +1,785 @@
+/*
+ * Opening a log: finding out what is there and what of it is good. LogLoader and LogSegment.recover.
+ *
+ * After a clean stop nothing is scanned: the last few batches (behind the last index entry) give the
+ * log end, and a snapshot at that offset gives the producers. Anything that does not fit leads to the
+ * long way.
+ *
+ * The long way begins at X, the newest producer snapshot at or below the recovery point; all below
+ * is known to be on stable storage, with its index entries, aborted transactions and epochs. From X
+ * on each batch has its CRC checked, and indexes, epochs, producers and aborted transactions are made
+ * anew.
+ *
+ * Where a check fails: if a good batch follows (in this segment or a later one) the damage is a hole,
+ * kept on disk and remembered; otherwise it is a torn tail and is cut, with the segments behind it. A
+ * log that was closed cleanly has no torn tail: there, damage up to its known end is kept too.
+ *
+ * Everything that recovery removes (a tail, segments, snapshots beyond the end) is gone for good before
+ * the log takes an append: bytes or snapshots that came back after the next power cut would be believed.
+ */
+#include "storage/plog.h"
+
+#include "base/base.h"
+#include "base/err.h"
+#include "storage/leftovers.h"
+#include "storage/plog_impl.h"
+
+enum {
+    SCAN_BUFFER_BYTES = 1 << 18,
+    TAIL_BUFFER_BYTES = 8192,
+    METADATA_FILE_MAX = 4096,
+    SNAPSHOT_FILE_MAX = 1 << 30,
+};
+
+struct recovery {
+    struct plog *pl;
+    const struct plog_open *how;
+    struct plog_recovery *report;
+    uint8_t *buffer;      /* owned */
+    int64_t state_offset; /* producers are those of the log up to here */
+    int64_t known_end;    /* of a log that was closed cleanly; otherwise -1 */
+    int64_t next_offset;  /* behind the last good batch */
+    int64_t safe_end;     /* nothing below is removed for being empty */
+    bool has_changed_names;
+};
+
+/* --- partition.metadata ------------------------------------------------------------------------ */
+
+static int parse_metadata(struct str text, struct uuid *ret)
+{
+    struct str line;
+    bool has_version = false;
+    bool has_id = false;
+    while (str_split(&text, '\n', &line)) {
+        struct str key;
+        if (str_trim(line).len == 0) {
+            continue;
+        }
+        if (!str_split(&line, ':', &key) || str_is_null(line)) {
+            return ERR_MALFORMED;
+        }
+        struct str value = str_trim(line);
+        if (str_is(key, "version")) {
+            has_version = str_is(value, "0");
+        } else if (str_is(key, "topic_id")) {
+            has_id = uuid_parse(value, ret) >= 0;
+        }
+    }
+    return has_version && has_id ? 0 : ERR_MALFORMED;
+}
+
+/* For a new log the plain write will do: its first flush syncs it, and until then it has no data. */
+static int write_metadata(struct plog *pl, bool is_durable)
+{
+    struct log_path path;
+    char text[64];
+    char id[UUID_TEXT_SIZE];
+    struct fs_file *f;
+    uuid_print(&pl->topic_id, id);
+    int n = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
+    log_path_join(&path, pl->path, METADATA_FILE);
+    if (is_durable) {
+        return fs_replace_file(pl->env->fs, path.text, text, (size_t)n);
+    }
+    int err = fs_open(pl->env->fs, path.text, FS_WRITE | FS_CREATE | FS_TRUNCATE, &f);
+    if (err < 0) {
+        return err;
+    }
+    err = fs_pwrite(f, text, (size_t)n, 0);
+    fs_file_unref(f);
+    return err;
+}
+
+static int load_metadata(struct plog *pl, const struct uuid *wanted, bool is_made, struct plog_recovery *report)
+{
+    struct log_path path;
+    cleanup(mem_free_charp) char *bytes = NULL;
+    size_t len = 0;
+    struct uuid found = {0};
+    pl->topic_id = *wanted;
+    if (is_made) {
+        return uuid_is_zero(wanted) ? 0 : write_metadata(pl, false);
+    }
+    log_path_join(&path, pl->path, METADATA_FILE);
+    int err = fs_read_file(pl->env->fs, path.text, METADATA_FILE_MAX, &bytes, &len);
+    if (err >= 0) {
+        err = parse_metadata(str_of(bytes, len), &found);
+    }
+    if (err >= 0) {
+        if (uuid_is_zero(wanted)) {
+            pl->topic_id = found;
+            return 0;
+        }
+        return uuid_equal(wanted, &found) ? 0 : ERR_MISMATCH;
+    }
+    if (err != -ENOENT && err != ERR_MALFORMED && err != -EFBIG) {
+        return err;
+    }
+    if (uuid_is_zero(wanted)) {
+        return err == -ENOENT ? 0 : ERR_MALFORMED;
+    }
+    report->rebuilt_metadata_file = true;
+    return write_metadata(pl, true);
+}
+
+/* --- segments ---------------------------------------------------------------------------------- */
+
+static int add_segments(struct recovery *rc, const struct log_listing *ll)
+{
+    struct plog *pl = rc->pl;
+    int64_t now_ms = clock_now_ms(pl->env->clock);
+    for (size_t i = 0; i < ll->segments_count; i++) {
+        const struct segment_files *files = &ll->segments[i];
+        struct segment *sg = segment_new(files->base_offset, now_ms);
+        struct segment_io io = plog_io(pl, false);
+        struct log_path path;
+        struct fs_stat st;
+        if ((files->files & SIDE_LOG) == 0) {
+            /* Index files of a segment that is gone. */
+            int err = segment_unlink(sg, &io);
+            segment_free(sg, pl->env->fds);
+            rc->has_changed_names = true;
+            if (err < 0) {
+                return err;
+            }
+            continue;
+        }
+        plog_insert_segment(pl, sg);
+        log_path_of(&path, pl->path, sg->base_offset, LOG_SUFFIX);
+        int err = fs_stat(pl->env->fs, path.text, &st);
+        if (err < 0) {
+            return err;
+        }
+        sg->has_file = true;
+        sg->size = st.size;
+        sg->appended_from = st.size;
+        sg->end_offset = INT64_MAX;
+        if (pl->segments_count > 1) {
+            pl->segments[pl->segments_count - 2]->end_offset = sg->base_offset;
+        }
+    }
+    return 0;
+}
+
+/* Aborted transactions of all segments. *ret_bad: base of the first one whose file cannot be right. */
+static int load_txns(struct recovery *rc, const struct log_listing *ll, int64_t *ret_bad)
+{
+    struct plog *pl = rc->pl;
+    *ret_bad = INT64_MAX;
+    for (size_t i = 0, k = 0; i < pl->segments_count; i++) {
+        struct segment *sg = pl->segments[i];
+        struct log_path path;
+        while (k < ll->segments_count && ll->segments[k].base_offset < sg->base_offset) {
+            k++;
+        }
+        if (k == ll->segments_count || (ll->segments[k].files & SIDE_TXN_INDEX) == 0) {
+            continue;
+        }
+        log_path_of(&path, pl->path, sg->base_offset, TXN_INDEX_SUFFIX);
+        int err = txn_index_load(&sg->txns, pl->env->fs, path.text, sg->base_offset);
+        if (err == ERR_MALFORMED) {
+            *ret_bad = min_i64(*ret_bad, sg->base_offset);
+            rc->report->rebuilt_index = true;
+            err = txn_index_truncate(&sg->txns, pl->env->fs, path.text, 0);
+        }
+        if (err < 0) {
+            return err;
+        }
+    }
+    return 0;
+}
+
+/* Segments that lost an index file which they must have had. */
+static int rebuild_missing_indexes(struct recovery *rc, const struct log_listing *ll, int64_t below)
+{
+    struct plog *pl = rc->pl;
+    struct segment_io io = plog_io(pl, false);
+    for (size_t i = 0, k = 0; i < pl->segments_count; i++) {
+        struct segment *sg = pl->segments[i];
+        unsigned both = SIDE_INDEX | SIDE_TIME_INDEX;
+        while (k < ll->segments_count && ll->segments[k].base_offset < sg->base_offset) {
+            k++;
+        }
+        if (sg->base_offset >= below || k == ll->segments_count ||
+            (ll->segments[k].files & both) == both || sg->size == 0) {
+            continue;
+        }
+        rc->report->rebuilt_index = true;
+        pl->is_changed = true;
+        int err = segment_rebuild_indexes(sg, &io);
+        if (err >= 0 && sg != plog_active(pl)) {
+            err = segment_close_indexes(sg, &io);
+        }
+        if (err < 0) {
+            return err;
+        }
+    }
+    return 0;
+}
+
+/* --- snapshots --------------------------------------------------------------------------------- */
+
+static int read_snapshot(struct plog *pl, int64_t offset)
+{
+    struct log_path path;
+    cleanup(mem_free_charp) char *bytes = NULL;
+    size_t len;
+    log_path_of(&path, plog_path(pl), offset, SNAPSHOT_SUFFIX);
+    int err = fs_read_file(pl->env->fs, path.text, SNAPSHOT_FILE_MAX, &bytes, &len);
+    if (err < 0) {
+        return err;
+    }
+    return producer_state_decode(&pl->producers,
+                                 bytes,
+                                 len,
+                                 clock_now_ms(pl->env->clock),
+                                 pl->config.producer_id_expiration_ms > 0
+                                     ? pl->config.producer_id_expiration_ms
+                                     : INT64_MAX);
+}
+
+/* The newest good snapshot at or below `limit`: its offset; -1: none, and no producers. */
+static int64_t load_snapshot(struct plog *pl, int64_t limit)
+{
+    for (size_t i = pl->snapshots_count; i > 0; i--) {
+        int64_t offset = pl->snapshots[i - 1];
+        if (offset <= limit && offset >= pl->segments[0]->base_offset &&
+            read_snapshot(pl, offset) >= 0) {
+            return offset;
+        }
+    }
+    producer_state_clear(&pl->producers);
+    return -1;
+}
+
+struct replay {
+    struct plog *pl;
+    int64_t from;
+    int64_t to;
+};
+
+static int replay_one(void *ctx, const struct batch *b, int64_t position)
+{
+    struct replay *rp = ctx;
+    struct txn_marker marker;
+    struct completed_txn completed;
+    bool is_marker = batch_is_control(b);
+    (void)position;
+    if (b->base_offset >= rp->to) {
+        return 1;
+    }
+    if (b->base_offset < rp->from || b->producer_id < 0 ||
+        (is_marker && (b->bytes == NULL || txn_marker_read(b, &marker) < 0))) {
+        return 0;
+    }
+    producer_state_apply(&rp->pl->producers, b, is_marker ? &marker : NULL, NULL, &completed);
+    return 0;
+}
+
+int plog_rebuild_producers(struct plog *pl)
+{
+    struct segment_io io = plog_io(pl, false);
+    struct replay rp = {.pl = pl, .to = pl->log_end};
+    int64_t from = load_snapshot(pl, pl->log_end);
+    rp.from = max_i64(from, pl->segments[0]->base_offset);
+    int r = 0;
+    size_t first = to_size(max_i64(plog_segment_index(pl, rp.from), 0));
+    for (size_t i = first; i < pl->segments_count && r == 0 && rp.from < rp.to; i++) {
+        int64_t position = 0;
+        if (i == first) {
+            r = segment_index_position(pl->segments[i], &io, rp.from, &position);
+        }
+        if (r == 0) {
+            r = segment_each(pl->segments[i], &io, position, replay_one, &rp);
+        }
+    }
+    producer_state_replicated(&pl->producers, pl->high_watermark);
+    return r < 0 ? r : 0;
+}
+
+/* --- the long way ------------------------------------------------------------------------------ */
+
+static int note_batch(struct recovery *rc, struct segment *sg, const struct batch *b, int64_t position)
+{
+    struct plog *pl = rc->pl;
+    struct segment_io io = plog_io(pl, false);
+    struct txn_marker marker;
+    struct completed_txn completed = {0};
+    bool is_marker = batch_is_control(b);
+    segment_appended(sg, &io, position, b->size, batch_last_offset(b), b->max_timestamp);
+    sg->size = position + to_i64(b->size);
+    rc->next_offset = batch_last_offset(b) + 1;
+    rc->report->scanned_bytes += to_i64(b->size);
+    if (b->leader_epoch > epoch_cache_latest(&pl->epochs)) {
+        IGNORE(epoch_cache_assign(&pl->epochs, b->leader_epoch, b->base_offset));
+    }
+    if (b->base_offset < rc->state_offset || b->producer_id < 0 ||
+        (is_marker && (b->bytes == NULL || txn_marker_read(b, &marker) < 0))) {
+        return 0;
+    }
+    producer_state_apply(&pl->producers, b, is_marker ? &marker : NULL, NULL, &completed);
+    if (!completed.is_set || !completed.is_aborted) {
+        return 0;
+    }
+    struct log_path path;
+    struct txn_entry entry = {
+        .producer_id = completed.producer_id,
+        .first_offset = completed.first_offset,
+        .last_offset = completed.last_offset,
+        .last_stable_offset = completed.last_stable_offset,
+    };
+    log_path_of(&path, pl->path, sg->base_offset, TXN_INDEX_SUFFIX);
+    return txn_index_append(&sg->txns, pl->env->fs, path.text, &entry);
+}
+
+/* Is there any good batch in this segment? */
+static int has_good_batch(struct recovery *rc, struct segment *sg)
+{
+    struct segment_io io = plog_io(rc->pl, false);
+    struct fs_file *file;
+    struct scanner sc;
+    struct batch b;
+    int64_t position;
+    int err = segment_file(sg, &io, false, &file);
+    if (err < 0) {
+        return err;
+    }
+    scanner_init(&sc, file, sg->base_offset, 0, sg->size, rc->buffer, SCAN_BUFFER_BYTES);
+    sc.offset_limit = sg->end_offset;
+    sc.checks_crc = true;
+    int r = scanner_next(&sc, &b, &position);
+    if (r == ERR_CORRUPT) {
+        r = scanner_resync(&sc);
+        r = r == 0 && sc.gave_up ? 1 : r;
+    }
+    fs_file_unref(file);
+    return r;
+}
+
+static int any_good_after(struct recovery *rc, size_t i)
+{
+    int r = 0;
+    for (size_t k = i + 1; k < rc->pl->segments_count && r == 0; k++) {
+        r = has_good_batch(rc, rc->pl->segments[k]);
+    }
+    return r;
+}
+
+static int remove_segments_from(struct recovery *rc, size_t from)
+{
+    struct plog *pl = rc->pl;
+    struct segment_io io = plog_io(pl, false);
+    int err = 0;
+    while (pl->segments_count > from && err >= 0) {
+        struct segment *sg = pl->segments[--pl->segments_count];
+        rc->report->cut_bytes += sg->size;
+        rc->has_changed_names = true;
+        err = segment_unlink(sg, &io);
+        segment_free(sg, pl->env->fds);
+    }
+    return err;
+}
+
+/* Nothing good follows: the file ends at its last good batch, durably. */
+static int cut_tail(struct recovery *rc, size_t i, struct fs_file *file, int64_t file_size)
+{
+    struct segment *sg = rc->pl->segments[i];
+    int err = fs_truncate(file, sg->size);
+    if (err >= 0) {
+        err = fs_datasync(file);
+    }
+    rc->report->cut_bytes += file_size - sg->size;
+    return err < 0 ? err : remove_segments_from(rc, i + 1);
+}
+
+/* What to do about damage at sc->position. 1: go on scanning there; 0: this segment is done. */
+static int handle_damage(struct recovery *rc, size_t i, struct scanner *sc, int64_t file_size)
+{
+    struct segment *sg = rc->pl->segments[i];
+    struct hole h = {.from = sc->position, .to = file_size, .offset_from = sc->next_offset};
+    int r = scanner_resync(sc);
+    if (r < 0) {
+        return r;
+    }
+    if (r == 1) {
+        uint8_t header[BATCH_HEADER_BYTES];
+        struct batch b;
+        h.to = sc->position;
+        ssize_t got = fs_pread(sc->file, header, sizeof(header), h.to);
+        r = got < 0 ? (int)got : batch_peek_header(header, (size_t)got, &b);
+        if (r < 0) {
+            return r;
+        }
+        h.offset_to = b.base_offset;
+        segment_add_hole(sg, &h);
+        rc->report->holes++;
+        sg->size = h.to;
+        return 1;
+    }
+    int follows = sc->gave_up ? 1 : any_good_after(rc, i);
+    if (follows < 0) {
+        return follows;
+    }
+    bool is_last = i + 1 == rc->pl->segments_count;
+    if (follows == 1 || rc->known_end > sc->next_offset) {
+        h.offset_to = is_last ? max_i64(rc->known_end, h.offset_from) : sg->end_offset;
+        segment_add_hole(sg, &h);
+        rc->report->holes++;
+        sg->size = file_size;
+        rc->next_offset = h.offset_to;
+        return 0;
+    }
+    return cut_tail(rc, i, sc->file, file_size);
+}
+
+/* Scans segment i from the batch that holds `from` on. */
+static int recover_segment(struct recovery *rc, size_t i, int64_t from)
+{
+    struct plog *pl = rc->pl;
+    struct segment *sg = pl->segments[i];
+    struct segment_io io = plog_io(pl, false);
+    struct fs_file *file;
+    struct log_path path;
+    struct batch b;
+    int64_t position = 0;
+    int64_t offset = sg->base_offset;
+    int64_t file_size = sg->size;
+    int64_t end_offset = sg->end_offset;
+    int err = segment_file(sg, &io, false, &file);
+    if (err < 0) {
+        return err;
+    }
+    log_path_of(&path, pl->path, sg->base_offset, TIME_INDEX_SUFFIX);
+    if (from > sg->base_offset) {
+        int has_times = sparse_index_load(&sg->times, io.fs, path.text);
+        if (has_times >= 0) {
+            err = segment_index_position(sg, &io, from, &position);
+        }
+        uint8_t header[BATCH_HEADER_BYTES];
+        if (err >= 0 && position > 0) {
+            ssize_t got = fs_pread(file, header, sizeof(header), position);
+            if (got < 0 || batch_peek_header(header, (size_t)got, &b) < 0) {
+                position = 0;
+            } else {
+                offset = b.base_offset;
+            }
+        }
+    }
+    if (err >= 0) {
+        err = segment_truncate_known(sg, &io, position, offset, max_i64(rc->state_offset, sg->base_offset));
+    }
+    sg->end_offset = end_offset;
+    sg->is_time_known = true;
+    struct scanner sc;
+    scanner_init(&sc, file, sg->base_offset, position, file_size, rc->buffer, SCAN_BUFFER_BYTES);
+    sc.next_offset = max_i64(offset, min_i64(rc->next_offset, sg->base_offset));
+    sc.offset_limit = end_offset;
+    sc.checks_crc = true;
+    rc->next_offset = max_i64(rc->next_offset, sc.next_offset);
+    while (err >= 0) {
+        int r = scanner_next(&sc, &b, &position);
+        if (r == 1) {
+            err = note_batch(rc, sg, &b, position);
+        } else if (r == ERR_CORRUPT) {
+            err = handle_damage(rc, i, &sc, file_size);
+            if (err == 0) {
+                break;
+            }
+        } else {
+            err = r;
+            break;
+        }
+    }
+    if (err >= 0 && sg != plog_active(pl)) {
+        err = segment_close_indexes(sg, &io);
+    }
+    sg->appended_from = sg->size;
+    fs_file_unref(file);
+    return err;
+}
+
+static int epoch_of_batch(void *ctx, const struct batch *b, int64_t position)
+{
+    struct epoch_cache *ec = ctx;
+    (void)position;
+    if (b->leader_epoch > epoch_cache_latest(ec)) {
+        IGNORE(epoch_cache_assign(ec, b->leader_epoch, b->base_offset));
+    }
+    return 0;
+}
+
+/* Epochs of what is not scanned anyway. */
+static int rebuild_epochs_below(struct recovery *rc, int64_t offset)
+{
+    struct plog *pl = rc->pl;
+    struct segment_io io = plog_io(pl, false);
+    int r = 0;
+    for (size_t i = 0; i < pl->segments_count && r >= 0 && pl->segments[i]->base_offset < offset; i++) {
+        r = segment_each(pl->segments[i], &io, 0, epoch_of_batch, &pl->epochs);
+    }
+    return r;
+}
+
+/* Empty segments at the end that do not continue the log: what came before them is lost. */
+static int drop_empty_segments(struct recovery *rc)
+{
+    struct plog *pl = rc->pl;
+    size_t keep = pl->segments_count;
+    while (keep > 1 && pl->segments[keep - 1]->size == 0 &&
+           pl->segments[keep - 1]->base_offset > max_i64(rc->next_offset, rc->safe_end)) {
+        keep--;
+    }
+    return remove_segments_from(rc, keep);
+}
+
+static int recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bool has_epochs)
+{
+    struct plog *pl = rc->pl;
+    int64_t snapshot = load_snapshot(pl, from);
+    rc->state_offset = max_i64(snapshot, pl->segments[0]->base_offset);
+    from = min_i64(from, rc->state_offset);
+    rc->report->rebuilt_producer_state = snapshot < 0 && from > pl->segments[0]->base_offset;
+    rc->buffer = mem_alloc(SCAN_BUFFER_BYTES);
+    rc->next_offset = pl->segments[0]->base_offset;
+    epoch_cache_truncate_end(&pl->epochs, INT64_MAX);
+    size_t first = to_size(max_i64(plog_segment_index(pl, from), 0));
+    int err = rebuild_missing_indexes(rc, ll, pl->segments[first]->base_offset);
+    if (err >= 0 && !has_epochs) {
+        err = rebuild_epochs_below(rc, from);
+        rc->report->rebuilt_epochs = true;
+    }
+    rc->next_offset = pl->segments[first]->base_offset;
+    for (size_t i = first; i < pl->segments_count && err >= 0; i++) {
+        err = recover_segment(rc, i, i == first ? from : pl->segments[i]->base_offset);
+    }
+    if (err >= 0) {
+        err = drop_empty_segments(rc);
+    }
+    pl->log_end = max_i64(rc->next_offset, plog_active(pl)->base_offset);
+    pl->is_changed = true;
+    epoch_cache_truncate_end(&pl->epochs, pl->log_end + 1);
+    return err;
+}
+
+/* --- the short way ----------------------------------------------------------------------------- */
+
+/* The log end of a cleanly closed log; 0: found; 1: something does not fit. */
+static int find_clean_end(struct recovery *rc)
+{
+    struct plog *pl = rc->pl;
+    struct segment *sg = plog_active(pl);
+    struct segment_io io = plog_io(pl, false);
+    uint8_t buffer[TAIL_BUFFER_BYTES];
+    struct scanner sc;
+    struct batch b;
+    struct fs_file *file;
+    int64_t position = 0;
+    if (sg->size == 0) {
+        pl->log_end = sg->base_offset;
+        return 0;
+    }
+    int r = segment_index_position(sg, &io, INT64_MAX, &position);
+    if (r >= 0 && sg->is_index_bad) {
+        return 1;
+    }
+    if (r >= 0) {
+        r = segment_file(sg, &io, false, &file);
+    }
+    if (r < 0) {
+        return r;
+    }
+    scanner_init(&sc, file, sg->base_offset, position, sg->size, buffer, sizeof(buffer));
+    sc.checks_crc = true;
+    while ((r = scanner_next(&sc, &b, &position)) == 1) {
+        segment_add_verified(sg, position, sc.position);
+    }
+    fs_file_unref(file);
+    pl->log_end = sc.next_offset;
+    return r == ERR_CORRUPT ? 1 : r;
+}
+
+/* --- all of it --------------------------------------------------------------------------------- */
+
+static int load_epochs(struct recovery *rc, const struct log_listing *ll, bool *ret_good)
+{
+    struct log_path path;
+    *ret_good = false;
+    if (!ll->has_epochs) {
+        return 0;
+    }
+    log_path_join(&path, rc->pl->path, EPOCH_FILE);
+    int err = epoch_cache_load(&rc->pl->epochs, rc->pl->env->fs, path.text);
+    *ret_good = err >= 0;
+    return err == ERR_MALFORMED || err == -ENOENT ? 0 : err;
+}
+
+/* Snapshots of a log that is not there must not be believed by the next recovery. */
+static int drop_stale_snapshots(struct recovery *rc)
+{
+    struct plog *pl = rc->pl;
+    if (pl->snapshots_count == 0 || pl->snapshots[pl->snapshots_count - 1] <= pl->log_end) {
+        return 0;
+    }
+    rc->has_changed_names = true;
+    return plog_drop_snapshots_from(pl, pl->log_end);
+}
+
+static int recover_log(struct recovery *rc, const struct log_listing *ll)
+{
+    struct plog *pl = rc->pl;
+    const struct plog_open *how = rc->how;
+    bool is_clean = (how->flags & PLOG_CLEAN) != 0;
+    bool has_epochs;
+    int64_t bad_txns;
+    int err = load_txns(rc, ll, &bad_txns);
+    if (err >= 0) {
+        err = load_epochs(rc, ll, &has_epochs);
+    }
+    if (err < 0) {
+        return err;
+    }
+    int64_t base = pl->segments[0]->base_offset;
+    int64_t from = is_clean ? INT64_MAX : max_i64(how->recovery_point, base);
+    rc->known_end = -1;
+    rc->safe_end = how->recovery_point;
+    if (is_clean) {
+        rc->known_end = max_i64(how->recovery_point,
+                                pl->snapshots_count > 0 ? pl->snapshots[pl->snapshots_count - 1] : -1);
+        err = find_clean_end(rc);
+        if (err < 0) {
+            return err;
+        }
+        if (err == 0 && bad_txns == INT64_MAX && (has_epochs || pl->log_end == base)) {
+            err = rebuild_missing_indexes(rc, ll, INT64_MAX);
+            if (err < 0 || load_snapshot(pl, pl->log_end) == pl->log_end || pl->log_end == base) {
+                return err;
+            }
+        }
+        from = err == 0 && bad_txns == INT64_MAX ? pl->log_end : plog_active(pl)->base_offset;
+    }
+    from = min_i64(from, bad_txns);
+    for (size_t i = 0; i < pl->segments_count; i++) {
+        pl->segments[i]->verified_count = 0;
+    }
+    return recover_from(rc, ll, from, has_epochs);
+}
+
+static void add_first_segment(struct plog *pl, int64_t base_offset)
+{
+    struct segment *sg = segment_new(base_offset, clock_now_ms(pl->env->clock));
+    sg->is_time_known = true;
+    plog_insert_segment(pl, sg);
+    pl->log_end = base_offset;
+}
+
+static void set_offsets(struct recovery *rc, bool is_clean)
+{
+    struct plog *pl = rc->pl;
+    const struct plog_open *how = rc->how;
+    plog_active(pl)->end_offset = pl->log_end;
+    pl->log_start = max_i64(how->log_start, pl->segments[0]->base_offset);
+    pl->written = pl->log_end;
+    pl->flushed = is_clean ? pl->log_end
+                           : max_i64(min_i64(how->recovery_point, pl->log_end), pl->log_start);
+    pl->recovery_point = pl->flushed;
+    pl->high_watermark = max_i64(min_i64(how->high_watermark, pl->log_end), pl->log_start);
+    pl->unflushed_bytes = pl->flushed < pl->written ? rc->report->scanned_bytes : 0;
+    epoch_cache_truncate_start(&pl->epochs, pl->log_start);
+    producer_state_replicated(&pl->producers, pl->high_watermark);
+}
+
+static int load_log(struct recovery *rc, struct log_listing *ll)
+{
+    struct plog *pl = rc->pl;
+    bool is_clean = (rc->how->flags & PLOG_CLEAN) != 0;
+    int err = add_segments(rc, ll);
+    if (err < 0) {
+        return err;
+    }
+    for (size_t i = 0; i < ll->snapshots_count; i++) {
+        plog_note_snapshot(pl, ll->snapshots[i]);
+    }
+    if (pl->segments_count > 0) {
+        err = recover_log(rc, ll);
+        if (err >= 0 && pl->log_end < rc->how->log_start) {
+            /* All that is left lies below the start: the log begins there anew. */
+            err = remove_segments_from(rc, 0);
+            producer_state_clear(&pl->producers);
+        }
+    }
+    if (err >= 0 && pl->segments_count == 0) {
+        add_first_segment(pl, max_i64(rc->how->log_start, 0));
+        epoch_cache_truncate_end(&pl->epochs, pl->log_end + 1);
+    }
+    if (err >= 0) {
+        err = drop_stale_snapshots(rc);
+    }
+    if (err >= 0 && rc->has_changed_names) {
+        err = fs_sync_dir(pl->env->fs, pl->path);
+    }
+    if (err >= 0) {
+        set_offsets(rc, is_clean);
+    }
+    return err;
+}
+
+/* The listing of the directory, made when it shall be, after leftovers are out of the way. */
+static int list_directory(struct plog *pl, unsigned flags, struct log_listing *ll, bool *ret_made)
+{
+    bool has_changed = false;
+    *ret_made = false;
+    int err = log_listing_read(ll, pl->env->fs, pl->path);
+    if (err == -ENOENT && (flags & PLOG_CREATE) != 0) {
+        *ret_made = true;
+        return fs_mkdir(pl->env->fs, pl->path);
+    }
+    if (err >= 0 && ll->leftovers_count > 0) {
+        err = leftovers_resolve(ll, pl->env->fs, pl->path, &has_changed);
+        if (err >= 0 && has_changed) {
+            log_listing_release(ll);
+            err = log_listing_read(ll, pl->env->fs, pl->path);
+        }
+    }
+    return err;
+}
+
+int plog_open(struct plog_env *env,
+              const struct plog_open *how,
+              struct plog_recovery *ret_recovery,
+              struct plog **ret)
+{
+    struct log_listing ll = {0};
+    struct uuid seed;
+    bool is_made = false;
+    struct plog *pl = mem_zalloc(sizeof(*pl));
+    struct recovery rc = {.pl = pl, .how = how, .report = ret_recovery};
+    *ret_recovery = (struct plog_recovery){0};
+    pl->env = env;
+    pl->config = *how->config;
+    lock_init(&pl->lock, LOCK_PLOG);
+    clock_random(env->clock, seed.bytes, sizeof(seed.bytes));
+    producer_state_init(&pl->producers, load_be64(seed.bytes));
+    epoch_cache_init(&pl->epochs);
+    int err = plog_make_path(pl, how);
+    if (err >= 0) {
+        err = list_directory(pl, how->flags, &ll, &is_made);
+    }
+    if (err >= 0) {
+        err = load_metadata(pl, &how->topic_id, is_made, ret_recovery);
+    }
+    if (err >= 0) {
+        err = load_log(&rc, &ll);
+    }
+    /* Nobody knows which names a killed process had synced; what lies below its recovery point had
+     * them all. */
+    pl->is_new = is_made || ((how->flags & PLOG_CLEAN) == 0 &&
+                             (pl->flushed < pl->log_end || ll.segments_count == 0));
+    mem_free(rc.buffer);
+    log_listing_release(&ll);
+    if (err < 0) {
+        plog_release(pl);
+        return err;
+    }
+    *ret = pl;
+    return 0;
+}

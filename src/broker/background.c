@@ -1,0 +1,279 @@
+/*
+ * Background threads; see background.h. One flusher thread (a round syncs everything that is queued),
+ * and workers that share a queue of jobs and look after retention between them.
+ */
+#include "broker/background.h"
+
+#include "base/err.h"
+#include "broker/broker.h"
+#include "broker/config.h"
+#include "broker/io_thread.h"
+#include "broker/log_dirs.h"
+#include "broker/partition.h"
+#include "broker/request.h"
+#include "storage/flusher.h"
+
+#define WORKERS            2
+#define RETENTION_FIRST_MS 30000 /* as Kafka's log.initial.task.delay.ms */
+
+struct background {
+    struct broker *br;
+    struct flusher *flusher;
+    struct thread flush_thread;
+    struct thread workers[WORKERS];
+    struct lock flush_lock; /* LOCK_LEAF: the three below */
+    struct cond flush_cond;
+    bool flush_wanted;
+    bool flush_stops;
+    struct lock lock;       /* LOCK_MAILBOX: what follows */
+    struct cond cond;
+    struct list jobs;
+    bool stops;
+    int64_t retention_at_ms; /* machine clock; INT64_MAX: no pass is due */
+    bool retention_runs;
+    _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint */
+    _Atomic bool checkpoint_queued;
+    struct job checkpoint_job;
+};
+
+static void run_checkpoint(struct job *j)
+{
+    struct background *bg = container_of(j, struct background, checkpoint_job);
+    atomic_store(&bg->unscanned_bytes, 0);
+    atomic_store(&bg->checkpoint_queued, false);
+    log_dirs_checkpoint(bg->br->log_dirs);
+}
+
+/* The flusher thread, after a log's bytes are on stable storage. */
+static void on_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
+{
+    struct background *bg = ctx;
+    struct partition *p = plog_owner(pl);
+    partition_flushed(p, flushed, err);
+    if (err < 0) {
+        LOG_ERROR(bg->br->logger,
+                  FAC_STORAGE,
+                  "partition " STR_FMT "-%d is offline: its log could not be put on stable storage (%s); unflushed records were not acknowledged",
+                  STR_ARG(p->topic),
+                  p->number,
+                  err_text(err));
+        return;
+    }
+    int64_t bytes = plog_uncheckpointed_bytes(pl);
+    int64_t before = atomic_exchange_explicit(&p->uncheckpointed, bytes, memory_order_relaxed);
+    int64_t grown = bytes > before ? bytes - before : 0;
+    if (atomic_fetch_add(&bg->unscanned_bytes, grown) + grown >= BACKGROUND_CHECKPOINT_BYTES &&
+        !atomic_exchange(&bg->checkpoint_queued, true)) {
+        background_post(bg, &bg->checkpoint_job);
+    }
+}
+
+struct background *background_new(struct broker *br)
+{
+    struct background *bg = mem_zalloc(sizeof(*bg));
+    bg->br = br;
+    bg->flusher = flusher_new(br->env, on_flushed, bg);
+    lock_init(&bg->flush_lock, LOCK_LEAF);
+    cond_init(&bg->flush_cond);
+    lock_init(&bg->lock, LOCK_MAILBOX);
+    cond_init(&bg->cond);
+    list_init(&bg->jobs);
+    bg->retention_at_ms = INT64_MAX;
+    bg->checkpoint_job.run = run_checkpoint;
+    return bg;
+}
+
+static void flush_main(void *ctx)
+{
+    struct background *bg = ctx;
+    for (;;) {
+        lock_take(&bg->flush_lock);
+        while (!bg->flush_wanted && !bg->flush_stops) {
+            cond_wait(&bg->flush_cond, &bg->flush_lock);
+        }
+        bool stops = bg->flush_stops && !bg->flush_wanted;
+        bg->flush_wanted = false;
+        lock_give(&bg->flush_lock);
+        if (stops) {
+            return;
+        }
+        while (flusher_round(bg->flusher) > 0) {
+        }
+    }
+}
+
+static void apply_retention(struct background *bg)
+{
+    struct partition **all = NULL;
+    size_t count = 0;
+    partition_all(bg->br->partitions, &all, &count);
+    int64_t now_ms = clock_now_ms(bg->br->clock);
+    for (size_t i = 0; i < count; i++) {
+        struct partition *p = all[i];
+        if (p->pl != NULL && !atomic_load(&p->is_deleted) && !plog_is_offline(p->pl)) {
+            int r = plog_apply_retention(p->pl, now_ms);
+            if (r < 0) {
+                LOG_WARN(bg->br->logger, FAC_STORAGE, "retention of " STR_FMT "-%d failed: %s; tried again at the next pass", STR_ARG(p->topic), p->number, err_text(r));
+            } else if (r > 0) {
+                LOG_INFO(bg->br->logger, FAC_STORAGE, "retention of " STR_FMT "-%d removed %d segments", STR_ARG(p->topic), p->number, r);
+            }
+        }
+        partition_unref(p);
+    }
+    mem_free(all);
+}
+
+/* Under the lock. True: this thread takes the pass that is due. */
+static bool take_retention_locked(struct background *bg)
+{
+    if (bg->retention_runs || clock_mono_ms(bg->br->clock) < bg->retention_at_ms) {
+        return false;
+    }
+    bg->retention_runs = true;
+    bg->retention_at_ms = INT64_MAX;
+    return true;
+}
+
+static void worker_main(void *ctx)
+{
+    struct background *bg = ctx;
+    lock_take(&bg->lock);
+    for (;;) {
+        struct list *node = list_pop_front(&bg->jobs);
+        if (node != NULL) {
+            struct job *j = list_entry(node, struct job, node);
+            lock_give(&bg->lock);
+            j->run(j);
+            lock_take(&bg->lock);
+            continue;
+        }
+        if (bg->stops) {
+            break;
+        }
+        if (take_retention_locked(bg)) {
+            lock_give(&bg->lock);
+            apply_retention(bg);
+            lock_take(&bg->lock);
+            bg->retention_runs = false;
+            continue;
+        }
+        if (bg->retention_at_ms == INT64_MAX || bg->retention_runs) {
+            cond_wait(&bg->cond, &bg->lock);
+        } else {
+            int64_t wait_ms = bg->retention_at_ms - clock_mono_ms(bg->br->clock);
+            IGNORE(cond_wait_ms(&bg->cond, &bg->lock, max_i64(wait_ms, 1))); /* either way we look again */
+        }
+    }
+    lock_give(&bg->lock);
+}
+
+int background_start(struct background *bg)
+{
+    int r = thread_start(&bg->flush_thread, "bg-flush", flush_main, bg);
+    for (size_t i = 0; r >= 0 && i < WORKERS; i++) {
+        r = thread_start(&bg->workers[i], "bg-work", worker_main, bg);
+    }
+    return r;
+}
+
+void background_stop(struct background *bg)
+{
+    if (bg == NULL) {
+        return;
+    }
+    lock_take(&bg->lock);
+    bg->stops = true;
+    cond_broadcast(&bg->cond);
+    lock_give(&bg->lock);
+    for (size_t i = 0; i < WORKERS; i++) {
+        thread_join(&bg->workers[i]);
+    }
+    lock_take(&bg->flush_lock);
+    bg->flush_stops = true;
+    cond_signal(&bg->flush_cond);
+    lock_give(&bg->flush_lock);
+    thread_join(&bg->flush_thread);
+}
+
+struct background *background_free(struct background *bg)
+{
+    if (bg == NULL) {
+        return NULL;
+    }
+    /* Jobs that came after the workers ended run here: nobody else is left. */
+    for (struct list *node; (node = list_pop_front(&bg->jobs)) != NULL;) {
+        struct job *j = list_entry(node, struct job, node);
+        j->run(j);
+    }
+    flusher_free(bg->flusher);
+    cond_release(&bg->cond);
+    lock_release(&bg->lock);
+    cond_release(&bg->flush_cond);
+    lock_release(&bg->flush_lock);
+    mem_free(bg);
+    return NULL;
+}
+
+void background_post(struct background *bg, struct job *j)
+{
+    lock_take(&bg->lock);
+    list_push_back(&bg->jobs, &j->node);
+    cond_signal(&bg->cond);
+    lock_give(&bg->lock);
+}
+
+void background_flush(struct background *bg, struct partition *p)
+{
+    if (flusher_add(bg->flusher, p->pl)) {
+        lock_take(&bg->flush_lock);
+        bg->flush_wanted = true;
+        cond_signal(&bg->flush_cond);
+        lock_give(&bg->flush_lock);
+    }
+}
+
+void background_forget(struct background *bg, struct plog *pl)
+{
+    flusher_remove(bg->flusher, pl);
+}
+
+void background_retention_soon(struct background *bg)
+{
+    lock_take(&bg->lock);
+    if (bg->retention_at_ms == INT64_MAX) {
+        bg->retention_at_ms = clock_mono_ms(bg->br->clock) + RETENTION_FIRST_MS;
+        cond_signal(&bg->cond);
+    }
+    lock_give(&bg->lock);
+}
+
+struct offload {
+    struct job job;
+    struct request *rq;
+    void (*work)(struct request *rq);
+    void (*done)(struct request *rq);
+};
+
+static void run_done(struct job *j)
+{
+    struct offload *ol = container_of(j, struct offload, job);
+    ol->done(ol->rq);
+}
+
+static void run_work(struct job *j)
+{
+    struct offload *ol = container_of(j, struct offload, job);
+    ol->work(ol->rq);
+    j->run = run_done;
+    check(loop_post(ol->rq->io->loop, j)); /* loops outlive the workers */
+}
+
+void background_offload(struct request *rq, void (*work)(struct request *rq), void (*done)(struct request *rq))
+{
+    struct offload *ol = arena_alloc(&rq->arena, sizeof(*ol));
+    ol->job.run = run_work;
+    ol->rq = rq;
+    ol->work = work;
+    ol->done = done;
+    background_post(rq->br->background, &ol->job);
+}

@@ -1,0 +1,38 @@
+/*
+ * Threads for what a loop must never wait for: the flusher (group commit) and workers for cold reads,
+ * look-ups by time, deletions, checkpoints and retention.
+ */
+#ifndef BROKER_BACKGROUND_H
+#define BROKER_BACKGROUND_H
+
+#include "base/base.h"
+#include "base/sync.h"
+
+struct broker;
+struct partition;
+struct plog;
+struct request;
+struct background;
+
+/* Flushed bytes of all logs together after which recovery points are persisted: what a start after a
+ * kill has to scan at most. */
+#define BACKGROUND_CHECKPOINT_BYTES (INT64_C(64) << 20)
+
+struct background *background_new(struct broker *br);
+must_check int background_start(struct background *bg);
+void background_stop(struct background *bg); /* runs what is queued, then ends the threads */
+struct background *background_free(struct background *bg);
+
+/* Work for a worker thread. Any thread. Never refused before background_stop. */
+void background_post(struct background *bg, struct job *j);
+/* The log has written bytes that acks or a flush interval wait for. Any thread. */
+void background_flush(struct background *bg, struct partition *p);
+/* Before a log is closed: no round uses it afterwards. */
+void background_forget(struct background *bg, struct plog *pl);
+/* work() runs on a worker, which has the request and its arena to itself; then done() on the request's
+ * loop. The connection may have gone in between: request_finish drops the answer. */
+void background_offload(struct request *rq, void (*work)(struct request *rq), void (*done)(struct request *rq));
+/* Something may have become older than its retention allows: a pass soon (one-shot). */
+void background_retention_soon(struct background *bg);
+
+#endif

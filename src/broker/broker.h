@@ -1,0 +1,70 @@
+/*
+ * One broker instance: owns clock, entropy, file table, logger, metrics, config, metadata, partitions and
+ * loops; no global state, two brokers live in one process. This struct holds pointers; what they point at is
+ * declared in the modules' own headers.
+ */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/sync.h"
+#include "base/uuid.h"
+#include "meta/image.h"
+
+struct config;          /* broker/config.h: what server.properties and overrides say; immutable after start */
+struct metadata;        /* broker/metadata.h */
+struct partition_table; /* broker/partition.h */
+struct log_dirs;        /* broker/log_dirs.h */
+struct io_thread;       /* broker/dispatch.h */
+struct background;      /* broker/background.h: threads for syncs, cold reads, deletes */
+struct conn_memory;     /* net/conn.h */
+struct fetch_sessions;  /* broker/fetch_session.h */
+struct plog_env;
+struct fd_cache;
+
+/* A bound listener as the config asked for it, with the port that it got. */
+struct broker_listener {
+    struct str name;          /* "PLAINTEXT" */
+    struct str host;          /* bound; "" all */
+    uint16_t port;
+    struct str advertised_host;
+    uint16_t advertised_port;
+    int16_t security_protocol; /* 0 PLAINTEXT */
+};
+
+struct broker {
+    struct clock *clock;      /* borrowed: protocol and machine clock */
+    struct fs *fs;            /* borrowed */
+    struct logger *logger;    /* borrowed */
+    struct config *config;    /* owned */
+    struct metrics metrics;
+    struct mem_budget memory; /* request bytes: jackdaw.memory.max */
+    struct mem_budget queued; /* request bytes: queued.max.request.bytes */
+    struct conn_memory *conn_memory;
+    struct plog_env *env;
+    struct fd_cache *fds;
+    struct metadata *metadata;
+    struct log_dirs *log_dirs;
+    struct partition_table *partitions;
+    struct background *background;
+    struct lock fetch_lock;   /* LOCK_LEAF: fetch_sessions */
+    struct fetch_sessions *fetch_sessions;
+    struct metric *bad_frames;
+    int64_t fetch_max_bytes;  /* fetch.max.bytes */
+    struct io_thread **ios;   /* owned */
+    size_t ios_count;
+    struct broker_listener *listeners;
+    size_t listeners_count;
+    char cluster_id[64];
+    struct uuid directory_id;
+    struct uuid incarnation_id;
+    int32_t node_id;
+    int64_t broker_epoch;
+};
+
+#endif

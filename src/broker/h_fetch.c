@@ -1,0 +1,457 @@
+/*
+ * Fetch 4-18 for consumers (Kafka: KafkaApis.handleFetchRequest, ReplicaManager.fetchMessages, DelayedFetch).
+ *
+ * Every evaluation reads all partitions of the request (or of its session) into ropes of file runs. When
+ * that is enough (fetch.min.bytes, an error of a log, a diverging epoch, or nothing to wait for) it is the answer;
+ * otherwise the ropes are dropped, the request waits for any of its high watermarks to move or for
+ * fetch.max.wait.ms, and is evaluated again.
+ *
+ *   state       event                                next
+ *   evaluating  enough bytes, error, no wait         answered
+ *   evaluating  pages not in memory                  warming (a worker reads them), then evaluating
+ *   evaluating  too few bytes                        waiting
+ *   waiting     a high watermark moved               evaluating
+ *   waiting     the timer                            evaluating, for the last time
+ *   any         the connection went                  dropped
+ */
+#include "broker/background.h"
+#include "broker/broker.h"
+#include "broker/dispatch.h"
+#include "broker/fetch_session.h"
+#include "broker/handlers.h"
+#include "broker/io_thread.h"
+#include "broker/lookup.h"
+#include "broker/partition.h"
+#include "broker/request.h"
+
+#define WARM_TRIES_MAX 3 /* then the pages are read on the loop: they are evicted faster than they come */
+
+struct target {
+    struct waiter waiter;
+    struct partition *p;      /* a reference; NULL: refused */
+    const struct image_topic *topic; /* of the image at the start; NULL: unknown */
+    struct fetch_response_partition_data data;
+    struct rope rope;
+    struct fetch_outcome outcome;
+    int64_t seen_high_watermark; /* at the last evaluation: what the wait is for */
+    bool is_refused;          /* an error that was known before the log was asked */
+};
+
+struct state {
+    struct request *rq;
+    struct fetch_context context;
+    struct target *targets; /* context.count of them */
+    struct job warm_job;
+    size_t warm_index;
+    int64_t deadline_ms;
+    int64_t max_bytes;
+    int32_t min_bytes;
+    int32_t warm_tries;
+    enum plog_bound bound;
+    bool is_last;           /* answer whatever there is */
+    bool is_warming;
+    bool is_done;
+};
+
+static void refuse(struct target *t, enum kafka_error error)
+{
+    t->data.error_code = (int16_t)error;
+    t->data.high_watermark = -1;
+    t->data.last_stable_offset = -1;
+    t->data.log_start_offset = -1;
+}
+
+static void clear_target(struct state *st, struct target *t, const struct fetch_target *ft)
+{
+    rope_release(&t->rope);
+    t->data = fetch_response_partition_data_default;
+    t->data.partition_index = ft->partition;
+    t->data.aborted_transactions.count = -1;
+    t->data.records.ptr = (const uint8_t *)"";
+    (void)st;
+}
+
+static void release(struct state *st)
+{
+    for (size_t i = 0; i < st->context.count; i++) {
+        struct target *t = &st->targets[i];
+        if (t->p != NULL) {
+            waiter_cancel(&t->waiter);
+            t->p = partition_unref(t->p);
+        }
+        rope_release(&t->rope);
+    }
+}
+
+static void on_abandon(struct request *rq)
+{
+    struct state *st = rq->state;
+    timers_disarm(loop_timers(rq->io->loop), &rq->timer);
+    if (st->is_warming) {
+        st->is_done = true; /* on_warmed lets go */
+        return;
+    }
+    release(st);
+    request_drop(rq);
+}
+
+/* OffsetsForLeaderEpoch within a fetch: does the client's history part from ours? (KIP-595) */
+static bool diverges(struct target *t, const struct fetch_target *ft, const struct plog_offsets *offsets)
+{
+    if (ft->last_fetched_epoch < 0) {
+        return false;
+    }
+    int32_t epoch = -1;
+    int64_t end = -1;
+    plog_end_of_epoch(t->p->pl, ft->last_fetched_epoch, &epoch, &end);
+    if (epoch < 0 || end < 0) {
+        refuse(t, KAFKA_ERROR_OFFSET_OUT_OF_RANGE);
+        return true;
+    }
+    if (epoch < ft->last_fetched_epoch || end < ft->fetch_offset) {
+        t->data.diverging_epoch.epoch = epoch;
+        t->data.diverging_epoch.end_offset = end;
+        t->data.high_watermark = offsets->high_watermark;
+        t->data.last_stable_offset = offsets->last_stable;
+        t->data.log_start_offset = offsets->log_start;
+        return true;
+    }
+    return false;
+}
+
+static void take_aborted(struct state *st, struct target *t, const struct plog_read_result *result)
+{
+    if (st->bound != PLOG_TO_LAST_STABLE) {
+        return;
+    }
+    t->data.aborted_transactions.count = result->aborted_count;
+    t->data.aborted_transactions.items =
+        arena_alloc(&st->rq->arena, (size_t)(result->aborted_count + 1) * sizeof(*t->data.aborted_transactions.items));
+    for (int32_t k = 0; k < result->aborted_count; k++) {
+        t->data.aborted_transactions.items[k] = fetch_response_aborted_transaction_default;
+        t->data.aborted_transactions.items[k].producer_id = result->aborted[k].producer_id;
+        t->data.aborted_transactions.items[k].first_offset = result->aborted[k].first_offset;
+    }
+}
+
+enum read_outcome {
+    READ_DONE,
+    READ_ERROR,    /* answered at once */
+    READ_NOT_CACHED,
+};
+
+/* Reads one partition. *left: bytes that the whole answer may still take. */
+static enum read_outcome read_target(struct state *st, size_t index, int64_t *left, bool *is_first, int64_t *bytes)
+{
+    struct target *t = &st->targets[index];
+    const struct fetch_target *ft = &st->context.targets[index];
+    clear_target(st, t, ft);
+    enum kafka_error error = lookup_check_epoch(t->p, ft->current_leader_epoch);
+    if (error != KAFKA_ERROR_NONE) {
+        refuse(t, error);
+        return READ_ERROR;
+    }
+    if (atomic_load_explicit(&t->p->is_deleted, memory_order_acquire)) {
+        refuse(t, st->context.uses_ids ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
+        return READ_ERROR;
+    }
+    if (ft->max_bytes < 0 || st->max_bytes < 0) {
+        refuse(t, KAFKA_ERROR_UNKNOWN_SERVER_ERROR); /* as Kafka answers a negative limit */
+        return READ_ERROR;
+    }
+    struct plog_offsets offsets;
+    plog_offsets(t->p->pl, &offsets);
+    if (ft->last_fetched_epoch >= 0 && diverges(t, ft, &offsets)) {
+        return READ_ERROR;
+    }
+    struct plog_read how = {
+        .offset = ft->fetch_offset,
+        .max_bytes = min_i64(ft->max_bytes, *left),
+        .bound = st->bound,
+        .at_least_one = *is_first,
+        .no_wait = st->warm_tries < WARM_TRIES_MAX,
+        .arena = &st->rq->arena,
+    };
+    struct plog_read_result result = {0};
+    int r = plog_read(t->p->pl, &how, &t->rope, &result, &error);
+    if (r == -EAGAIN) {
+        return READ_NOT_CACHED;
+    }
+    if (r < 0) {
+        error = kafka_error_from(st->rq, r);
+    }
+    if (error != KAFKA_ERROR_NONE) {
+        rope_release(&t->rope);
+        refuse(t, error);
+        return READ_ERROR;
+    }
+    t->seen_high_watermark = result.offsets.high_watermark;
+    t->data.high_watermark = result.offsets.high_watermark;
+    t->data.last_stable_offset = result.offsets.last_stable;
+    t->data.log_start_offset = result.offsets.log_start;
+    take_aborted(st, t, &result);
+    if (result.bytes > 0) {
+        t->data.records.rope = &t->rope;
+        t->outcome.has_records = true;
+        *is_first = false;
+        *left = max_i64(*left - (int64_t)result.bytes, 0);
+        *bytes += (int64_t)result.bytes;
+    }
+    return READ_DONE;
+}
+
+static void remember_outcome(struct target *t)
+{
+    t->outcome.high_watermark = t->data.high_watermark;
+    t->outcome.log_start_offset = t->data.log_start_offset;
+    t->outcome.has_error = t->data.error_code != 0;
+    t->outcome.must_send = t->data.diverging_epoch.epoch >= 0;
+}
+
+/* Groups neighbours of one topic; a topic may appear again further on, as in Kafka. */
+static void lay_out(struct state *st, const bool *sent)
+{
+    struct request *rq = st->rq;
+    struct fetch_response *out = rq->response;
+    size_t count = st->context.count;
+    out->responses.items = arena_alloc(&rq->arena, (count + 1) * sizeof(*out->responses.items));
+    struct fetch_response_partition_data *all = arena_alloc(&rq->arena, (count + 1) * sizeof(*all));
+    struct fetch_response_fetchable_topic_response *tr = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct fetch_target *ft = &st->context.targets[i];
+        if (!sent[i]) {
+            continue;
+        }
+        if (tr == NULL || !uuid_equal(&tr->topic_id, &ft->topic_id) || !str_equal(tr->topic, ft->topic)) {
+            tr = &out->responses.items[out->responses.count++];
+            *tr = fetch_response_fetchable_topic_response_default;
+            tr->topic = ft->topic;
+            tr->topic_id = ft->topic_id;
+            tr->partitions.items = all;
+        }
+        *all++ = st->targets[i].data;
+        tr->partitions.count++;
+    }
+}
+
+static void answer(struct state *st)
+{
+    struct request *rq = st->rq;
+    struct fetch_response *out = rq->response;
+    size_t count = st->context.count;
+    struct fetch_outcome *outcomes = arena_alloc(&rq->arena, (count + 1) * sizeof(*outcomes));
+    bool *sent = arena_alloc(&rq->arena, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        remember_outcome(&st->targets[i]);
+        outcomes[i] = st->targets[i].outcome;
+        sent[i] = true;
+    }
+    if (st->context.kind != FETCH_SESSIONLESS) {
+        uint32_t random = 0;
+        clock_random(rq->br->clock, &random, sizeof(random));
+        struct fetch_sessions *fs = fetch_sessions_lock(rq->br);
+        out->session_id = fetch_session_end(fs, &st->context, outcomes, loop_now_ms(rq->io->loop), random, sent);
+        fetch_sessions_unlock(rq->br);
+    }
+    lay_out(st, sent);
+    timers_disarm(loop_timers(rq->io->loop), &rq->timer);
+    rq->on_abandon = NULL;
+    request_finish(rq);
+    release(st);
+}
+
+static void evaluate(struct state *st);
+
+static void on_warmed(struct job *j)
+{
+    struct state *st = container_of(j, struct state, warm_job);
+    st->is_warming = false;
+    if (st->is_done) {
+        release(st);
+        request_drop(st->rq);
+        return;
+    }
+    evaluate(st);
+}
+
+static void run_warm(struct job *j)
+{
+    struct state *st = container_of(j, struct state, warm_job);
+    struct target *t = &st->targets[st->warm_index];
+    const struct fetch_target *ft = &st->context.targets[st->warm_index];
+    plog_warm(t->p->pl, ft->fetch_offset, max_i64(min_i64(ft->max_bytes, st->max_bytes), 1));
+    j->run = on_warmed;
+    check(loop_post(st->rq->io->loop, j)); /* loops outlive the workers */
+}
+
+static void warm(struct state *st, size_t index)
+{
+    for (size_t i = 0; i < st->context.count; i++) {
+        rope_release(&st->targets[i].rope);
+        if (st->targets[i].p != NULL) {
+            waiter_cancel(&st->targets[i].waiter);
+        }
+    }
+    st->warm_index = index;
+    st->warm_tries++;
+    st->is_warming = true;
+    st->warm_job.run = run_warm;
+    background_post(st->rq->br->background, &st->warm_job);
+}
+
+static void on_moved(struct waiter *w)
+{
+    struct state *st = w->rq->state;
+    if (!st->is_warming) {
+        evaluate(st);
+    }
+}
+
+static void on_timeout(struct timer *t, void *ctx)
+{
+    (void)t;
+    struct request *rq = ctx;
+    struct state *st = rq->state;
+    st->is_last = true;
+    if (!st->is_warming) {
+        evaluate(st);
+    }
+}
+
+/* Takes its place at every partition; false when one has moved already: then evaluate again. */
+static bool wait_for_all(struct state *st)
+{
+    for (size_t i = 0; i < st->context.count; i++) {
+        struct target *t = &st->targets[i];
+        if (t->p == NULL || list_is_linked(&t->waiter.link) || list_is_linked(&t->waiter.ready_link)) {
+            continue;
+        }
+        t->waiter.offset = t->seen_high_watermark;
+        if (!partition_wait(t->p, &t->waiter)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_all(struct state *st, bool *ret_enough)
+{
+    int64_t left = st->max_bytes;
+    int64_t bytes = 0;
+    bool is_first = true;
+    bool has_error = false;
+    for (size_t i = 0; i < st->context.count; i++) {
+        struct target *t = &st->targets[i];
+        t->outcome = (struct fetch_outcome){0};
+        if (t->is_refused) {
+            continue;
+        }
+        enum read_outcome ro = read_target(st, i, &left, &is_first, &bytes);
+        if (ro == READ_NOT_CACHED) {
+            warm(st, i);
+            return false;
+        }
+        has_error = has_error || ro == READ_ERROR;
+    }
+    *ret_enough = has_error || bytes >= st->min_bytes;
+    return true;
+}
+
+static void evaluate(struct state *st)
+{
+    for (;;) {
+        bool enough = false;
+        if (!read_all(st, &enough)) {
+            return; /* warming */
+        }
+        if (enough || st->is_last) {
+            answer(st);
+            return;
+        }
+        if (wait_for_all(st)) {
+            return;
+        }
+    }
+}
+
+static void resolve(struct state *st, size_t index)
+{
+    struct request *rq = st->rq;
+    struct target *t = &st->targets[index];
+    const struct fetch_target *ft = &st->context.targets[index];
+    rope_init(&t->rope);
+    clear_target(st, t, ft);
+    enum kafka_error error = KAFKA_ERROR_NONE;
+    if (st->context.uses_ids) {
+        error = lookup_by_id(rq, &ft->topic_id, ft->partition, &t->p, &t->topic);
+    } else {
+        error = lookup_by_name(rq, ft->topic, ft->partition, &t->p);
+    }
+    if (error == KAFKA_ERROR_NONE && !authorize(rq, ACL_READ, RESOURCE_TOPIC, t->p->topic)) {
+        t->p = partition_unref(t->p);
+        error = KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
+    }
+    if (error != KAFKA_ERROR_NONE) {
+        t->is_refused = true;
+        refuse(t, error);
+        t->data.aborted_transactions.count = 0; /* Kafka: null where the log was asked, empty where it was not */
+        return;
+    }
+    t->waiter = (struct waiter){.p = t->p, .io = rq->io, .rq = rq, .wake = on_moved};
+}
+
+/* A client that says it is a broker: there is none but us, which does not follow itself. */
+static bool refuse_followers(struct state *st, int32_t replica_id)
+{
+    if (replica_id < 0) {
+        return false;
+    }
+    for (size_t i = 0; i < st->context.count; i++) {
+        struct target *t = &st->targets[i];
+        if (!t->is_refused) {
+            t->p = partition_unref(t->p);
+            t->is_refused = true;
+            refuse(t, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
+        }
+    }
+    return true;
+}
+
+enum request_verdict h_fetch(struct request *rq)
+{
+    const struct fetch_request *body = rq->body;
+    struct fetch_response *out = rq->response;
+    if (body->isolation_level != 0 && body->isolation_level != 1) {
+        out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR; /* as Kafka: no such isolation level */
+        return REQUEST_DONE;
+    }
+    struct state *st = arena_alloc(&rq->arena, sizeof(*st));
+    rq->state = st;
+    st->rq = rq;
+    struct fetch_sessions *fs = fetch_sessions_lock(rq->br);
+    fetch_session_begin(fs, body, rq->version, loop_now_ms(rq->io->loop), &rq->arena, &st->context);
+    fetch_sessions_unlock(rq->br);
+    if (st->context.error != KAFKA_ERROR_NONE) {
+        out->error_code = (int16_t)st->context.error;
+        return REQUEST_DONE;
+    }
+    st->bound = body->isolation_level == 1 ? PLOG_TO_LAST_STABLE : PLOG_TO_HIGH_WATERMARK;
+    st->max_bytes = min_i64(body->max_bytes, rq->br->fetch_max_bytes);
+    st->min_bytes = body->min_bytes;
+    st->targets = arena_alloc(&rq->arena, (st->context.count + 1) * sizeof(*st->targets));
+    size_t good = 0;
+    for (size_t i = 0; i < st->context.count; i++) {
+        resolve(st, i);
+        good += !st->targets[i].is_refused;
+    }
+    int32_t replica_id = rq->version >= 15 ? body->replica_state.replica_id : body->replica_id;
+    bool is_follower = refuse_followers(st, replica_id);
+    st->is_last = body->max_wait_ms <= 0 || good == 0 || is_follower;
+    rq->on_abandon = on_abandon;
+    timer_init(&rq->timer, on_timeout, rq);
+    if (!st->is_last) {
+        timers_arm(loop_timers(rq->io->loop), &rq->timer, loop_now_ms(rq->io->loop) + body->max_wait_ms);
+    }
+    evaluate(st);
+    return REQUEST_PARKED;
+}

@@ -1,0 +1,396 @@
+/*
+ * Produce 3-13 (Kafka: KafkaApis.handleProduceRequest, ReplicaManager.appendRecords).
+ *
+ * Each partition of the request is looked up, its batch checked and staged; the answer leaves when every
+ * staged batch is acknowledged: written at the end of this turn, and in the durable mode flushed by a
+ * round that covers it. acks=1 and acks=-1 are the same with one replica; acks=0 is never answered, and an
+ * error closes its connection, the only way to tell such a client; it waits like the others, so that the next
+ * request of its connection sees what it wrote.
+ *
+ * Of a partition that is named twice only the last batch is written, and one answer given (observed of 4.4).
+ * Large compressed batches are inflated on a worker; the connection starts nothing else meanwhile, so
+ * that the order within a partition stays (conn_hold_until, in dispatch).
+ */
+#include "base/hmap.h"
+#include "broker/background.h"
+#include "broker/broker.h"
+#include "broker/dispatch.h"
+#include "broker/handlers.h"
+#include "broker/io_thread.h"
+#include "broker/lookup.h"
+#include "broker/partition.h"
+#include "broker/request.h"
+
+#define TIMEOUT_LEAST_MS 1000 /* our acks wait for a disk: a client's timeout below this would only be noise */
+
+/* One partition of the request. */
+struct entry {
+    struct waiter waiter;
+    struct hmap_node node;         /* finds a partition that is named twice */
+    struct produce_response_partition_produce_response *out;
+    const struct produce_request_partition_produce_data *in;
+    struct str topic;
+    struct uuid topic_id;
+    struct partition *p;           /* a reference; NULL when refused before */
+    struct plog_append append;
+    struct validate_result validated;
+    bool is_heavy;                 /* to be validated by a worker */
+    bool is_superseded;
+};
+
+struct state {
+    struct request *rq;
+    struct entry *entries;
+    int32_t count;
+    int32_t pending;   /* entries whose acknowledgement is awaited */
+    bool staging;      /* h_produce is still at work: nobody finishes the request */
+    bool has_error;
+    bool fails_request;               /* one bad batch fails all partitions, with: */
+    enum kafka_error request_error;
+    const char *request_message;
+};
+
+static void refuse(struct entry *e, enum kafka_error error, const char *message)
+{
+    e->out->error_code = (int16_t)error;
+    e->out->base_offset = -1;
+    e->out->error_message = str_from(message);
+}
+
+static void release(struct state *st)
+{
+    for (int32_t i = 0; i < st->count; i++) {
+        st->entries[i].p = partition_unref(st->entries[i].p);
+        st->entries[i].validated.rebuilt = blob_unref(st->entries[i].validated.rebuilt);
+    }
+}
+
+static enum request_verdict verdict_of(struct state *st)
+{
+    const struct produce_request *body = st->rq->body;
+    release(st);
+    if (body->acks != 0) {
+        return REQUEST_DONE;
+    }
+    return st->has_error ? REQUEST_CLOSE : REQUEST_SILENT;
+}
+
+static void finish(struct state *st)
+{
+    struct request *rq = st->rq;
+    switch (verdict_of(st)) {
+    case REQUEST_DONE:
+        request_finish(rq);
+        break;
+    case REQUEST_CLOSE:
+        request_fail(rq);
+        break;
+    case REQUEST_SILENT:
+    case REQUEST_PARKED:
+        request_finish_silent(rq);
+        break;
+    }
+}
+
+/* The batch is acknowledged, or its write or flush failed. */
+static void on_acknowledged(struct waiter *w)
+{
+    struct entry *e = container_of(w, struct entry, waiter);
+    struct state *st = w->rq->state;
+    if (w->error != KAFKA_ERROR_NONE) {
+        refuse(e, w->error, w->error == KAFKA_ERROR_KAFKA_STORAGE_ERROR ? "The records could not be stored: the disk is full or failed." : NULL);
+    }
+    if (--st->pending == 0 && !st->staging) {
+        finish(st);
+    }
+}
+
+static void on_timeout(struct timer *t, void *ctx)
+{
+    (void)t;
+    struct request *rq = ctx;
+    struct state *st = rq->state;
+    for (int32_t i = 0; i < st->count; i++) {
+        struct entry *e = &st->entries[i];
+        if (e->p != NULL && (list_is_linked(&e->waiter.link) || list_is_linked(&e->waiter.ready_link))) {
+            waiter_cancel(&e->waiter);
+            refuse(e, KAFKA_ERROR_REQUEST_TIMED_OUT, "The records were not on stable storage in time; they may be later.");
+        }
+    }
+    st->pending = 0;
+    finish(st);
+}
+
+static bool is_transactional_batch(const struct records *records)
+{
+    struct batch b;
+    return records->ptr != NULL && batch_peek_header(records->ptr, records->len, &b) >= 0 && batch_is_transactional(&b);
+}
+
+static bool has_transactional(const struct produce_request *body)
+{
+    for (int32_t i = 0; i < body->topic_data.count; i++) {
+        const struct produce_request_topic_produce_data *td = &body->topic_data.items[i];
+        for (int32_t j = 0; j < td->partition_data.count; j++) {
+            if (is_transactional_batch(&td->partition_data.items[j].records)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What the log says becomes the partition's answer. */
+static void take_result(struct state *st, struct entry *e, int r, const struct plog_append_result *result)
+{
+    struct arena *arena = &st->rq->arena;
+    if (r < 0) {
+        refuse(e, kafka_error_from(st->rq, r), NULL);
+        st->has_error = true;
+        return;
+    }
+    e->out->log_start_offset = result->log_start;
+    if (result->error != KAFKA_ERROR_NONE) {
+        refuse(e, result->error, result->message);
+        st->has_error = true;
+        e->out->record_errors.count = result->record_errors_count;
+        e->out->record_errors.items =
+            arena_alloc(arena, (size_t)result->record_errors_count * sizeof(*e->out->record_errors.items));
+        for (int32_t i = 0; i < result->record_errors_count; i++) {
+            e->out->record_errors.items[i] = produce_response_batch_index_and_error_message_default;
+            e->out->record_errors.items[i].batch_index = result->record_errors[i].batch_index;
+            e->out->record_errors.items[i].batch_index_error_message = str_from(result->record_errors[i].message);
+        }
+        return;
+    }
+    e->out->base_offset = result->base_offset;
+    e->out->log_append_time_ms = result->append_time_ms;
+}
+
+static void stage(struct state *st, struct entry *e)
+{
+    struct request *rq = st->rq;
+    struct plog_append_result result;
+    struct waiter *w = &e->waiter;
+    *w = (struct waiter){.p = e->p, .io = rq->io, .rq = rq, .wake = on_acknowledged};
+    int r = partition_append_validated(e->p, rq->io, &e->append, &e->validated, &result, w);
+    if (r >= 0 && result.error == KAFKA_ERROR_NONE) {
+        st->pending++;
+    }
+    take_result(st, e, r, &result);
+}
+
+/* Checks that need no log; true when the batch may be staged. */
+static bool check_entry(struct state *st, struct entry *e, bool id_known)
+{
+    struct request *rq = st->rq;
+    const struct produce_request *body = rq->body;
+    enum kafka_error error = KAFKA_ERROR_NONE;
+    if (rq->version >= 13) {
+        const struct image_topic *t = image_topic_by_id(io_thread_image(rq->io), &e->topic_id);
+        error = t == NULL ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : lookup_partition(rq, t, e->in->index, &e->p);
+        e->topic = t == NULL ? (struct str){0} : t->name;
+    } else {
+        error = lookup_by_name(rq, e->topic, e->in->index, &e->p);
+    }
+    if (error != KAFKA_ERROR_NONE) {
+        refuse(e, error, NULL);
+        return false;
+    }
+    if (!authorize(rq, ACL_WRITE, RESOURCE_TOPIC, e->topic)) {
+        refuse(e, KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED, NULL);
+        return false;
+    }
+    const char *message = NULL;
+    struct validate_rules rules;
+    plog_rules(e->p->pl, &rules);
+    error = validate_request(e->in->records.ptr, e->in->records.len, rq->version, &st->fails_request, &message);
+    if (st->fails_request) {
+        st->request_error = error;
+        st->request_message = message;
+    }
+    if (error == KAFKA_ERROR_NONE && (body->acks < -1 || body->acks > 1)) {
+        error = KAFKA_ERROR_INVALID_REQUIRED_ACKS;
+    }
+    if (error == KAFKA_ERROR_NONE && !id_known) {
+        error = KAFKA_ERROR_INVALID_PRODUCER_ID_MAPPING; /* no transaction has begun: none can */
+    }
+    if (error == KAFKA_ERROR_NONE && topic_is_internal(e->topic) && !str_is(rq->client_id, "__admin_client")) {
+        error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
+    }
+    if (error == KAFKA_ERROR_NONE) {
+        error = validate_frame(e->in->records.ptr, e->in->records.len, &rules, rq->version, &e->append.batch, &message);
+        if (error == KAFKA_ERROR_INVALID_RECORD) {
+            /* A refusal of the log, not of the request: Kafka then tells where the log starts. */
+            struct plog_offsets offsets;
+            plog_offsets(e->p->pl, &offsets);
+            e->out->log_start_offset = offsets.log_start;
+        }
+    }
+    if (error != KAFKA_ERROR_NONE) {
+        refuse(e, error, message);
+        return false;
+    }
+    e->append.blob = rq->blob;
+    e->append.bytes = (uint8_t *)(uintptr_t)e->in->records.ptr; /* ours alone: stamped in place */
+    e->append.size = e->append.batch.size;
+    e->append.origin = PLOG_CLIENT;
+    e->append.leader_epoch = atomic_load_explicit(&e->p->leader_epoch, memory_order_relaxed);
+    e->append.now_ms = loop_wall_ms(rq->io->loop);
+    e->append.arena = &rq->arena;
+    e->append.may_defer = true;
+    e->is_heavy = validate_is_heavy(&e->append.batch);
+    return true;
+}
+
+static void park(struct state *st)
+{
+    const struct produce_request *body = st->rq->body;
+    int64_t timeout_ms = max_i64(body->timeout_ms, TIMEOUT_LEAST_MS);
+    timer_init(&st->rq->timer, on_timeout, st->rq);
+    timers_arm(loop_timers(st->rq->io->loop), &st->rq->timer, loop_now_ms(st->rq->io->loop) + timeout_ms);
+}
+
+static void validate_heavy(struct request *rq)
+{
+    struct state *st = rq->state;
+    for (int32_t i = 0; i < st->count; i++) {
+        struct entry *e = &st->entries[i];
+        if (e->p != NULL && e->is_heavy) {
+            e->append.may_defer = false;
+            plog_validate(e->p->pl, &e->append, &e->validated);
+        }
+    }
+}
+
+static void stage_all(struct state *st)
+{
+    st->staging = true;
+    for (int32_t i = 0; i < st->count; i++) {
+        struct entry *e = &st->entries[i];
+        if (!e->is_superseded && e->p != NULL && e->append.blob != NULL) {
+            stage(st, e);
+        }
+    }
+    st->staging = false;
+}
+
+static void on_validated(struct request *rq)
+{
+    struct state *st = rq->state;
+    dispatch_release_hold(rq);
+    stage_all(st);
+    if (st->pending == 0) {
+        finish(st);
+    } else {
+        park(st);
+    }
+}
+
+/* Lays out the answer: a topic for each one named (once), a partition for each one named (once). */
+static void lay_out(struct state *st, const struct produce_request *body, struct produce_response *out)
+{
+    struct request *rq = st->rq;
+    struct arena *arena = &rq->arena;
+    int32_t total = 0;
+    for (int32_t i = 0; i < body->topic_data.count; i++) {
+        total += body->topic_data.items[i].partition_data.count;
+    }
+    st->entries = arena_alloc(arena, (size_t)max_i64(total, 1) * sizeof(*st->entries));
+    out->responses.items = arena_alloc(arena, (size_t)max_i64(body->topic_data.count, 1) * sizeof(*out->responses.items));
+    struct hmap seen;
+    hmap_init(&seen, (uint64_t)rq->received_ns);
+    for (int32_t i = 0; i < body->topic_data.count; i++) {
+        const struct produce_request_topic_produce_data *td = &body->topic_data.items[i];
+        struct produce_response_topic_produce_response *tr = NULL;
+        for (int32_t k = 0; k < out->responses.count && tr == NULL && body->topic_data.count <= 64; k++) {
+            struct produce_response_topic_produce_response *other = &out->responses.items[k];
+            if (rq->version >= 13 ? uuid_equal(&other->topic_id, &td->topic_id) : str_equal(other->name, td->name)) {
+                tr = other;
+            }
+        }
+        if (tr == NULL) {
+            tr = &out->responses.items[out->responses.count++];
+            *tr = produce_response_topic_produce_response_default;
+            tr->name = td->name;
+            tr->topic_id = td->topic_id;
+            tr->partition_responses.items = arena_alloc(arena, (size_t)max_i64(total, 1) * sizeof(*tr->partition_responses.items));
+        }
+        for (int32_t j = 0; j < td->partition_data.count; j++) {
+            struct entry *e = &st->entries[st->count++];
+            e->in = &td->partition_data.items[j];
+            e->topic = td->name;
+            e->topic_id = td->topic_id;
+            if (total > 1) {
+                uint64_t hash = hash_bytes(tr, 0, (uint64_t)(uintptr_t)tr ^ hash_u64((uint64_t)e->in->index, seen.seed));
+                for (struct hmap_node *n = hmap_first(&seen, hash); n != NULL; n = hmap_next(n)) {
+                    struct entry *other = container_of(n, struct entry, node);
+                    if (other->in->index == e->in->index && !other->is_superseded &&
+                        (rq->version >= 13 ? uuid_equal(&other->topic_id, &e->topic_id) : str_equal(other->topic, e->topic))) {
+                        other->is_superseded = true;
+                        e->out = other->out;
+                        break;
+                    }
+                }
+                hmap_insert(&seen, &e->node, hash);
+            }
+            if (e->out == NULL) {
+                e->out = &tr->partition_responses.items[tr->partition_responses.count++];
+            }
+            *e->out = produce_response_partition_produce_response_default;
+            e->out->index = e->in->index;
+        }
+    }
+    hmap_release(&seen);
+}
+
+enum request_verdict h_produce(struct request *rq)
+{
+    const struct produce_request *body = rq->body;
+    struct state *st = arena_alloc(&rq->arena, sizeof(*st));
+    st->rq = rq;
+    rq->state = st;
+    lay_out(st, body, rq->response);
+    bool is_transactional = has_transactional(body);
+    if (is_transactional && (str_is_null(body->transactional_id) || !authorize(rq, ACL_WRITE, RESOURCE_TRANSACTIONAL_ID, body->transactional_id))) {
+        for (int32_t i = 0; i < st->count; i++) {
+            refuse(&st->entries[i], KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NULL);
+        }
+        st->has_error = st->count > 0;
+        return verdict_of(st);
+    }
+    bool any_heavy = false;
+    for (int32_t i = 0; i < st->count; i++) {
+        struct entry *e = &st->entries[i];
+        if (e->is_superseded) {
+            continue;
+        }
+        if (!check_entry(st, e, !is_transactional_batch(&e->in->records))) {
+            st->has_error = true;
+            e->p = partition_unref(e->p);
+        } else {
+            if (!e->is_heavy) {
+                plog_validate(e->p->pl, &e->append, &e->validated);
+                e->is_heavy = e->validated.is_unfinished;
+            }
+            any_heavy = any_heavy || e->is_heavy;
+        }
+    }
+    if (st->fails_request) {
+        for (int32_t i = 0; i < st->count; i++) {
+            refuse(&st->entries[i], st->request_error, st->request_message);
+        }
+        return verdict_of(st);
+    }
+    if (any_heavy) {
+        dispatch_hold(rq);
+        background_offload(rq, validate_heavy, on_validated);
+        return REQUEST_PARKED;
+    }
+    stage_all(st);
+    if (st->pending == 0) {
+        return verdict_of(st);
+    }
+    park(st);
+    return REQUEST_PARKED;
+}

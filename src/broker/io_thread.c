@@ -1,0 +1,220 @@
+/*
+ * An io thread: see io_thread.h. The end of a turn, in this order: write the logs that were appended to,
+ * wake whom that concerns (which may answer more), let go of the image; net sends last.
+ */
+#include "broker/io_thread.h"
+
+#include "base/err.h"
+#include "broker/broker.h"
+#include "broker/config.h"
+#include "broker/metadata.h"
+#include "broker/partition.h"
+
+#define FREE_REQUESTS_MAX  256
+#define STORAGE_REPORT_MS  5000
+
+static void write_dirty(struct turn_task *task, void *ctx)
+{
+    (void)task;
+    struct io_thread *io = ctx;
+    for (size_t i = 0; i < io->dirty_count; i++) {
+        partition_write(io->dirty[i], io);
+        partition_unref(io->dirty[i]);
+    }
+    io->dirty_count = 0;
+}
+
+static void wake_ready(struct io_thread *io)
+{
+    struct list batch;
+    list_init(&batch);
+    for (;;) {
+        lock_take(&io->ready_lock);
+        list_splice_back(&batch, &io->ready);
+        io->is_wake_posted = !list_is_empty(&batch);
+        lock_give(&io->ready_lock);
+        if (list_is_empty(&batch)) {
+            return;
+        }
+        for (struct list *node; (node = list_pop_front(&batch)) != NULL;) {
+            struct waiter *w = list_entry(node, struct waiter, ready_link);
+            w->wake(w);
+        }
+    }
+}
+
+static void wake_at_turn_end(struct turn_task *task, void *ctx)
+{
+    (void)task;
+    wake_ready(ctx);
+}
+
+static void wake_from_mailbox(struct job *j)
+{
+    wake_ready(container_of(j, struct io_thread, ready_job));
+}
+
+static void drop_image(struct turn_task *task, void *ctx)
+{
+    (void)task;
+    struct io_thread *io = ctx;
+    io->image = image_unref(io->image);
+}
+
+int io_thread_new(struct broker *br, size_t index, const struct conn_handler *handler, struct io_thread **ret)
+{
+    struct io_thread *io = mem_zalloc(sizeof(*io));
+    io->br = br;
+    io->index = index;
+    lock_init(&io->ready_lock, LOCK_IO_EVENTS);
+    list_init(&io->ready);
+    list_init(&io->free_requests);
+    writer_init(&io->writer);
+    io->ready_job.run = wake_from_mailbox;
+    turn_task_init(&io->write_task, TURN_APPEND, write_dirty, io);
+    turn_task_init(&io->ready_task, TURN_WAKE, wake_at_turn_end, io);
+    turn_task_init(&io->image_task, TURN_FREE, drop_image, io);
+    struct loop_options options = {.clock = br->clock, .logger = br->logger, .metrics = &br->metrics};
+    int r = loop_new(&options, &io->loop);
+    if (r < 0) {
+        io_thread_free(io);
+        return r;
+    }
+    struct conn_options conns = {
+        .handler = *handler,
+        .memory = br->conn_memory,
+        .metrics = &br->metrics,
+        .request_bytes_max = to_size(config_get_int(br->config, "socket.request.max.bytes")),
+        .idle_ms = config_get_int(br->config, "connections.max.idle.ms"),
+    };
+    conns.handler.ctx = io;
+    r = conn_set_new(io->loop, &conns, &io->conns);
+    if (r < 0) {
+        io_thread_free(io);
+        return r;
+    }
+    *ret = io;
+    return 0;
+}
+
+static void io_main(void *ctx)
+{
+    struct io_thread *io = ctx;
+    loop_run(io->loop);
+}
+
+int io_thread_start(struct io_thread *io)
+{
+    char name[16];
+    (void)snprintf(name, sizeof(name), "io-%zu", io->index);
+    return thread_start(&io->thread, name, io_main, io);
+}
+
+void io_thread_stop(struct io_thread *io)
+{
+    loop_stop(io->loop);
+    thread_join(&io->thread);
+}
+
+struct io_thread *io_thread_free(struct io_thread *io)
+{
+    if (io == NULL) {
+        return NULL;
+    }
+    conn_set_free(io->conns);
+    loop_free(io->loop);
+    for (struct list *node; (node = list_pop_front(&io->free_requests)) != NULL;) {
+        struct request *rq = list_entry(node, struct request, link);
+        arena_release(&rq->arena);
+        mem_free(rq);
+    }
+    writer_release(&io->writer);
+    mem_free(io->dirty);
+    image_unref(io->image);
+    lock_release(&io->ready_lock);
+    mem_free(io);
+    return NULL;
+}
+
+struct image *io_thread_image(struct io_thread *io)
+{
+    if (io->image == NULL) {
+        io->image = metadata_image(io->br->metadata);
+        loop_at_turn_end(io->loop, &io->image_task);
+    }
+    return io->image;
+}
+
+void io_thread_add_dirty(struct io_thread *io, struct partition *p)
+{
+    if (io->dirty_count == io->dirty_cap) {
+        io->dirty = mem_grow(io->dirty, &io->dirty_cap, io->dirty_count + 1, sizeof(struct partition *));
+    }
+    io->dirty[io->dirty_count++] = partition_ref(p);
+    loop_at_turn_end(io->loop, &io->write_task);
+}
+
+bool io_thread_push_ready(struct io_thread *io, struct waiter *w)
+{
+    lock_take(&io->ready_lock);
+    list_push_back(&io->ready, &w->ready_link);
+    bool must_wake = !io->is_wake_posted;
+    io->is_wake_posted = true;
+    lock_give(&io->ready_lock);
+    return must_wake;
+}
+
+void io_thread_wake(struct io_thread *io, struct io_thread *self)
+{
+    if (io == self) {
+        loop_at_turn_end(io->loop, &io->ready_task);
+    } else {
+        IGNORE(!loop_post(io->loop, &io->ready_job)); /* refused: the loop has ended, nobody waits */
+    }
+}
+
+void io_thread_cancel_ready(struct io_thread *io, struct waiter *w)
+{
+    lock_take(&io->ready_lock);
+    list_remove(&w->ready_link);
+    lock_give(&io->ready_lock);
+}
+
+void io_thread_report_storage(struct io_thread *io, struct partition *p, int err)
+{
+    uint32_t suppressed = 0;
+    if (log_limit_pass(&io->storage_limit, io->br->clock, STORAGE_REPORT_MS, &suppressed)) {
+        LOG_ERROR(io->br->logger,
+                  FAC_STORAGE,
+                  "appends to " STR_FMT "-%d are refused: the log cannot be written: %s; reads go on, appends are taken again when that ends (%u lines like this left out)",
+                  STR_ARG(p->topic),
+                  p->number,
+                  err_text(err),
+                  suppressed);
+    }
+}
+
+struct request *io_thread_take_request(struct io_thread *io)
+{
+    struct list *node = list_pop_front(&io->free_requests);
+    if (node != NULL) {
+        io->free_count--;
+        return list_entry(node, struct request, link);
+    }
+    return mem_zalloc(sizeof(struct request));
+}
+
+void io_thread_give_request(struct io_thread *io, struct request *rq)
+{
+    if (io->free_count >= FREE_REQUESTS_MAX) {
+        arena_release(&rq->arena);
+        mem_free(rq);
+        return;
+    }
+    arena_reset(&rq->arena);
+    struct arena arena = rq->arena;
+    memset(rq, 0, sizeof(*rq));
+    rq->arena = arena;
+    list_push_front(&io->free_requests, &rq->link);
+    io->free_count++;
+}

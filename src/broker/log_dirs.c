@@ -1,0 +1,212 @@
+/*
+ * The directories of log.dirs; see log_dirs.h. A partition's directory is looked for in all of them (a
+ * list made once at the start), new ones go where the fewest are, as Kafka's LogManager does.
+ */
+#include "broker/log_dirs.h"
+
+#include "base/err.h"
+#include "base/hmap.h"
+#include "broker/broker.h"
+#include "broker/config.h"
+#include "broker/partition.h"
+
+struct found {
+    struct hmap_node node;
+    struct log_dir_found what;
+    struct log_dir_entry *dir;
+    bool is_claimed;
+};
+
+struct log_dirs {
+    struct broker *br;
+    struct log_dir_entry *entries; /* owned */
+    size_t count;
+    struct arena paths;
+    struct arena arena;  /* of the scans */
+    struct hmap found;   /* by directory name */
+    uint64_t seed;
+};
+
+static void scan(struct log_dirs *lds, struct log_dir_entry *dir)
+{
+    struct log_dir_found *all = NULL;
+    size_t count = 0;
+    int r = log_dir_scan(dir->ld, &lds->arena, &all, &count);
+    if (r < 0) {
+        LOG_ERROR(lds->br->logger, FAC_STORAGE, "log directory %s is offline: it cannot be listed: %s", dir->path, err_text(r));
+        atomic_store(&dir->is_offline, true);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct found *f = arena_alloc(&lds->arena, sizeof(*f));
+        f->what = all[i];
+        f->dir = dir;
+        hmap_insert(&lds->found, &f->node, hash_str(all[i].name, lds->seed));
+    }
+    struct str names[8];
+    size_t damaged = log_dir_damaged(dir->ld, names, ARRAY_LEN(names));
+    for (size_t i = 0; i < min_size(damaged, ARRAY_LEN(names)); i++) {
+        LOG_WARN(lds->br->logger, FAC_STORAGE, "%s/" STR_FMT " is damaged and is made anew", dir->path, STR_ARG(names[i]));
+    }
+}
+
+int log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, size_t error_cap)
+{
+    struct log_dirs *lds = mem_zalloc(sizeof(*lds));
+    lds->br = br;
+    clock_random(br->clock, &lds->seed, sizeof(lds->seed));
+    hmap_init(&lds->found, lds->seed);
+    struct str *paths = NULL;
+    size_t count = 0;
+    config_get_list(br->config, "log.dirs", &lds->paths, &paths, &count);
+    lds->entries = mem_array(count, sizeof(*lds->entries));
+    lds->count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct log_dir_entry *dir = &lds->entries[i];
+        dir->path = arena_strdup(&lds->paths, paths[i]).ptr;
+        struct meta_properties mp;
+        int r = meta_properties_read(br->fs, dir->path, &mp);
+        if (r >= 0) {
+            r = log_dir_open(br->env, dir->path, &dir->ld);
+        }
+        if (r == -EWOULDBLOCK) {
+            (void)snprintf(ret_error, error_cap, "log directory %s is in use by another process; stop it or choose another directory with --data", dir->path);
+            log_dirs_close(lds, false);
+            return r;
+        }
+        if (r < 0) {
+            LOG_ERROR(br->logger, FAC_STORAGE, "log directory %s is offline: %s", dir->path, err_text(r));
+            atomic_store(&dir->is_offline, true);
+            dir->ld = NULL;
+            continue;
+        }
+        dir->directory_id = mp.directory_id;
+        scan(lds, dir);
+    }
+    *ret = lds;
+    return 0;
+}
+
+struct log_dirs *log_dirs_close(struct log_dirs *lds, bool is_clean)
+{
+    if (lds == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < lds->count; i++) {
+        if (lds->entries[i].ld != NULL) {
+            int r = log_dir_close(lds->entries[i].ld, is_clean && !atomic_load(&lds->entries[i].is_offline), lds->br->broker_epoch);
+            if (r < 0) {
+                LOG_WARN(lds->br->logger, FAC_STORAGE, "log directory %s: not marked as cleanly closed: %s", lds->entries[i].path, err_text(r));
+            }
+        }
+    }
+    hmap_release(&lds->found);
+    arena_release(&lds->arena);
+    arena_release(&lds->paths);
+    mem_free(lds->entries);
+    mem_free(lds);
+    return NULL;
+}
+
+void log_dirs_entries(struct log_dirs *lds, struct log_dir_entry **ret, size_t *ret_count)
+{
+    *ret = lds->entries;
+    *ret_count = lds->count;
+}
+
+struct log_dir_entry *log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *ret_exists)
+{
+    char name[300];
+    struct strbuf sb;
+    strbuf_init(&sb, name, sizeof(name));
+    strbuf_addf(&sb, STR_FMT "-%d", STR_ARG(topic), partition);
+    uint64_t hash = hash_str(strbuf_str(&sb), lds->seed);
+    for (struct hmap_node *n = hmap_first(&lds->found, hash); n != NULL; n = hmap_next(n)) {
+        struct found *f = container_of(n, struct found, node);
+        if (!f->is_claimed && str_equal(f->what.name, strbuf_str(&sb)) && !atomic_load(&f->dir->is_offline)) {
+            f->is_claimed = true;
+            *ret_exists = true;
+            return f->dir;
+        }
+    }
+    *ret_exists = false;
+    struct log_dir_entry *best = NULL;
+    for (size_t i = 0; i < lds->count; i++) {
+        struct log_dir_entry *dir = &lds->entries[i];
+        if (dir->ld != NULL && !atomic_load(&dir->is_offline) && (best == NULL || dir->partitions < best->partitions)) {
+            best = dir;
+        }
+    }
+    return best;
+}
+
+/* A directory that no topic of the image claims is kept under another name: never deleted, since only a
+ * committed record may delete data. */
+static void set_aside(struct log_dirs *lds, const struct found *f)
+{
+    char from[4096];
+    char to[4400];
+    struct uuid id;
+    char text[UUID_TEXT_SIZE];
+    clock_random_uuid(lds->br->clock, &id);
+    uuid_print(&id, text);
+    (void)snprintf(from, sizeof(from), "%s/" STR_FMT, f->dir->path, STR_ARG(f->what.name));
+    (void)snprintf(to, sizeof(to), "%s/" STR_FMT ".%s-stray", f->dir->path, STR_ARG(f->what.name), text);
+    int r = fs_rename(lds->br->fs, from, to);
+    LOG_WARN(lds->br->logger, FAC_STORAGE, "directory %s belongs to no topic of this cluster; kept as %s%s%s", from, to, r < 0 ? ", which failed: " : "", r < 0 ? err_text(r) : "");
+}
+
+void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
+{
+    (void)im;
+    hmap_foreach(n, &lds->found)
+    {
+        struct found *f = container_of(n, struct found, node);
+        if (f->is_claimed || f->what.is_stray || f->what.is_future) {
+            continue;
+        }
+        if (f->what.is_deleted) {
+            char path[4096];
+            (void)snprintf(path, sizeof(path), "%s/" STR_FMT, f->dir->path, STR_ARG(f->what.name));
+            int r = fs_remove_tree(lds->br->fs, path);
+            if (r < 0) {
+                LOG_WARN(lds->br->logger, FAC_STORAGE, "directory %s of a deleted partition cannot be removed: %s", path, err_text(r));
+            }
+            continue;
+        }
+        set_aside(lds, f);
+        f->is_claimed = true;
+    }
+    hmap_release(&lds->found);
+    hmap_init(&lds->found, lds->seed);
+    arena_release(&lds->arena);
+}
+
+void log_dirs_checkpoint(struct log_dirs *lds)
+{
+    struct partition **all = NULL;
+    size_t count = 0;
+    partition_all(lds->br->partitions, &all, &count);
+    struct plog **logs = mem_array(count + 1, sizeof(*logs));
+    for (size_t d = 0; d < lds->count; d++) {
+        struct log_dir_entry *dir = &lds->entries[d];
+        size_t here = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (all[i]->pl != NULL && all[i]->ld == dir->ld && !atomic_load(&all[i]->is_deleted)) {
+                logs[here++] = all[i]->pl;
+            }
+        }
+        if (dir->ld == NULL || atomic_load(&dir->is_offline)) {
+            continue;
+        }
+        int r = log_dir_checkpoint(dir->ld, logs, here);
+        if (r < 0) {
+            LOG_WARN(lds->br->logger, FAC_STORAGE, "checkpoints of %s were not written: %s; a start after a kill scans more", dir->path, err_text(r));
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        partition_unref(all[i]);
+    }
+    mem_free(logs);
+    mem_free(all);
+}

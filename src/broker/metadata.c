@@ -1,0 +1,739 @@
+/*
+ * The metadata thread. It sleeps until there are jobs, takes all that wait, and works them off as
+ * one batch:
+ *
+ *   decide   each job against the image that the jobs before it have made (its records are replayed
+ * at once) append   the records of the jobs, those of one job always in one batch of the log: all
+ * or none survive flush    one sync for all of them apply    partitions follow the new image
+ *   publish  loops see the image from their next turn on
+ *   done     each job on its own loop
+ *
+ * Jobs that come meanwhile wait and make the next batch: the disk sets the size of batches by
+ * itself.
+ *
+ * After a failed append or sync nobody knows what the log holds: the images that were made from it
+ * are thrown away, every job fails from then on, and the owner is told once (metadata_set_fatal).
+ *
+ * At a start everything that a node writes (the leader's first batch, the cluster's first records,
+ * its registrations, its leaderships) is appended before the one sync.
+ *
+ * Invariant: published is what stable storage holds; newest is published or ahead of it, and only
+ * the metadata thread knows it.
+ *
+ * Answers to Kafka's QuorumController, MetadataLoader, SnapshotGenerator, BrokerLifecycleManager.
+ */
+#include "broker/metadata.h"
+
+#include "base/err.h"
+#include "broker/broker.h"
+#include "broker/config.h"
+#include "broker/log_dirs.h"
+#include "broker/partition.h"
+#include "meta/bootstrap.h"
+#include "meta/controller.h"
+#include "net/loop.h"
+#include "raft/raft_node.h"
+
+#define BATCH_BYTES_MAX \
+    (7 << 20) /* records of one append; the log takes 8 MiB with everything around them */
+#define WISHES_MAX    100
+#define ENDPOINTS_MAX 64
+
+#define SNAPSHOT_COMPLAINT_MS 60000
+
+struct metadata {
+    struct broker *br;    /* borrowed */
+    struct raft_node *rn; /* owned */
+    struct thread thread;
+    struct arena arena;      /* of the batch at hand; metadata thread */
+    struct image *newest;    /* a reference; metadata thread */
+    struct lock image_lock;  /* LOCK_LEAF */
+    struct image *published; /* image_lock: a reference */
+    struct lock jobs_lock;   /* LOCK_MAILBOX */
+    struct cond jobs_cond;
+    struct list jobs;     /* jobs_lock: metadata_job by job.node */
+    bool is_stopping;     /* jobs_lock */
+    struct lock ids_lock; /* LOCK_LEAF */
+    int64_t next_id;      /* ids_lock: of the block in use */
+    int64_t end_id;       /* ids_lock */
+    int64_t new_next_id;  /* metadata thread: of a block whose record is not committed yet */
+    int64_t new_end_id;
+    _Atomic int wishes;
+    int16_t kraft_version; /* constant after the start */
+    int failure;           /* metadata thread: what made the log unusable; 0: nothing */
+    void (*fatal)(void *ctx, int err);
+    void *fatal_ctx;
+    struct log_limit snapshot_limit;
+};
+
+/* ---- the log and the images made from it ---- */
+
+/* Replays records behind the newest image, as they will stand from base_offset on. */
+static int
+replay(struct metadata *md, const struct view *records, size_t count, int64_t base_offset)
+{
+    if (count == 0) {
+        return 0;
+    }
+    struct image_delta *d = image_delta_new(md->newest);
+    for (size_t i = 0; i < count; i++) {
+        int r = image_delta_replay(d, records[i]);
+        if (r < 0) {
+            image_delta_free(d);
+            return r;
+        }
+    }
+    struct image *next =
+        image_delta_finish(d, base_offset + to_i64(count) - 1, raft_node_epoch(md->rn));
+    image_unref(md->newest);
+    md->newest = next;
+    return 0;
+}
+
+/* Appends in as many batches as the log wants; for records that need not stand or fall together. */
+static int append_all(struct metadata *md, const struct meta_records *records)
+{
+    size_t start = 0;
+    while (start < records->count) {
+        size_t count = 0;
+        size_t bytes = 0;
+        while (start + count < records->count && count < RAFT_NODE_RECORDS_MAX) {
+            bytes += records->items[start + count].len;
+            if (bytes > BATCH_BYTES_MAX && count > 0) {
+                break;
+            }
+            count++;
+        }
+        int64_t base_offset;
+        int r = raft_node_append(md->rn, records->items + start, count, &base_offset);
+        if (r < 0) {
+            return r;
+        }
+        start += count;
+    }
+    return 0;
+}
+
+/* Appends and replays; only at the start and at the end, where failing means not to go on. */
+static int write_records(struct metadata *md, struct meta_records *records)
+{
+    int64_t base_offset = raft_node_next_offset(md->rn);
+    int r = append_all(md, records);
+    r = r < 0 ? r : replay(md, records->items, records->count, base_offset);
+    meta_records_init(records, &md->arena);
+    return r;
+}
+
+static void publish(struct metadata *md)
+{
+    lock_take(&md->image_lock);
+    struct image *before = md->published;
+    md->published = image_ref(md->newest);
+    lock_give(&md->image_lock);
+    image_unref(before);
+}
+
+struct image *metadata_image(struct metadata *md)
+{
+    lock_take(&md->image_lock);
+    struct image *im = image_ref(md->published);
+    lock_give(&md->image_lock);
+    return im;
+}
+
+static int write_image(void *ctx, int (*each)(void *each_ctx, struct view value), void *each_ctx)
+{
+    return image_write_snapshot(ctx, each, each_ctx);
+}
+
+static void take_snapshot(struct metadata *md)
+{
+    if (!raft_node_snapshot_is_due(md->rn) || image_is_in_transaction(md->newest)) {
+        return;
+    }
+    int r = raft_node_snapshot(md->rn, image_offset(md->newest), image_epoch(md->newest),
+                               write_image, md->newest);
+    uint32_t suppressed;
+    if (r < 0 &&
+        log_limit_pass(&md->snapshot_limit, md->br->clock, SNAPSHOT_COMPLAINT_MS, &suppressed)) {
+        LOG_WARN(md->br->logger, FAC_META,
+                 "no snapshot of the metadata at offset %" PRId64
+                 ": %s; it is tried again with the next change",
+                 image_offset(md->newest), err_text(r));
+    }
+}
+
+/* ---- one batch of jobs ---- */
+
+static void run_done(struct job *j)
+{
+    struct metadata_job *mj = container_of(j, struct metadata_job, job);
+    mj->done(mj, mj->err);
+}
+
+static void finish_job(struct metadata_job *mj)
+{
+    mj->job.run = run_done;
+    list_init(&mj->job.node);
+    if (!loop_post(mj->loop, &mj->job)) {
+        run_done(&mj->job); /* its loop has ended: nobody else runs there */
+    }
+}
+
+static void finish_jobs(struct list *jobs, int err)
+{
+    for (struct list *node; (node = list_pop_front(jobs)) != NULL;) {
+        struct metadata_job *mj = list_entry(node, struct metadata_job, job.node);
+        if (err < 0) {
+            mj->err = err;
+        }
+        finish_job(mj);
+    }
+}
+
+static size_t bytes_of(const struct meta_records *records, size_t start)
+{
+    size_t bytes = 0;
+    for (size_t i = start; i < records->count; i++) {
+        bytes += records->items[i].len;
+    }
+    return bytes;
+}
+
+/* A batch of the log that is being filled with the records of whole jobs. */
+struct pending {
+    struct meta_records records;
+    size_t bytes;
+};
+
+static int append_pending(struct metadata *md, struct pending *pd)
+{
+    int64_t base_offset;
+    int r = pd->records.count == 0
+                ? 0
+                : raft_node_append(md->rn, pd->records.items, pd->records.count, &base_offset);
+    meta_records_init(&pd->records, &md->arena);
+    pd->bytes = 0;
+    return r;
+}
+
+/* Decides one job. A refusal of ours becomes the job's own error; a negative result means that the
+ * log failed. */
+static int decide_job(struct metadata *md, struct metadata_job *mj, struct pending *pd)
+{
+    struct meta_records own;
+    meta_records_init(&own, &md->arena);
+    mj->err = 0;
+    mj->decide(mj, md->newest, &own);
+    size_t bytes = bytes_of(&own, 0);
+    if (own.count > RAFT_NODE_RECORDS_MAX || bytes > BATCH_BYTES_MAX) {
+        mj->err = ERR_TOO_LARGE;
+        return 0;
+    }
+    if (pd->records.count + own.count > RAFT_NODE_RECORDS_MAX ||
+        pd->bytes + bytes > BATCH_BYTES_MAX) {
+        int r = append_pending(md, pd);
+        if (r < 0) {
+            return r;
+        }
+    }
+    int64_t base_offset = raft_node_next_offset(md->rn) + to_i64(pd->records.count);
+    int r = replay(md, own.items, own.count, base_offset);
+    if (r < 0) {
+        LOG_ERROR(md->br->logger, FAC_META, "a decision made records that cannot be replayed: %s",
+                  err_text(r));
+        mj->err = r;
+        return 0;
+    }
+    for (size_t i = 0; i < own.count; i++) {
+        meta_records_add_encoded(&pd->records, own.items[i]);
+    }
+    pd->bytes += bytes;
+    return 0;
+}
+
+static void give_ids(struct metadata *md)
+{
+    if (md->new_next_id == md->new_end_id) {
+        return;
+    }
+    lock_take(&md->ids_lock);
+    md->next_id = md->new_next_id;
+    md->end_id = md->new_end_id;
+    lock_give(&md->ids_lock);
+    md->new_next_id = md->new_end_id;
+}
+
+/* Decides and commits; a negative result means that the log failed. */
+static int work_off(struct metadata *md, struct list *jobs)
+{
+    struct pending pd = {.bytes = 0};
+    meta_records_init(&pd.records, &md->arena);
+    list_foreach (node, jobs) {
+        int r = decide_job(md, list_entry(node, struct metadata_job, job.node), &pd);
+        if (r < 0) {
+            return r;
+        }
+    }
+    int r = append_pending(md, &pd);
+    if (r < 0) {
+        return r;
+    }
+    if (md->newest == md->published) { /* only this thread changes it */
+        return 0;
+    }
+    int64_t committed;
+    r = raft_node_flush(md->rn, &committed);
+    if (r < 0) {
+        return r;
+    }
+    check(committed > image_offset(md->newest));
+    partition_apply_image(md->br->partitions, md->published, md->newest);
+    publish(md);
+    give_ids(md);
+    return 0;
+}
+
+static void fail(struct metadata *md, int err)
+{
+    md->failure = err;
+    LOG_ERROR(md->br->logger, FAC_META,
+              "the metadata log cannot be written: %s; topics and configs can no longer be changed",
+              err_text(err));
+    image_unref(md->newest);
+    md->newest = image_ref(md->published);
+    if (md->fatal != NULL) {
+        md->fatal(md->fatal_ctx, err);
+    }
+}
+
+static void work(struct metadata *md, struct list *jobs)
+{
+    if (md->failure == 0) {
+        arena_reset(&md->arena);
+        int r = work_off(md, jobs);
+        if (r < 0) {
+            fail(md, r);
+        }
+    }
+    finish_jobs(jobs, md->failure);
+    if (md->failure == 0) {
+        take_snapshot(md);
+    }
+}
+
+/* ---- the thread ---- */
+
+/* Waits for jobs and moves them to ret; false: it is time to stop (jobs that are left are in ret).
+ */
+static bool next_jobs(struct metadata *md, struct list *ret)
+{
+    list_init(ret);
+    lock_take(&md->jobs_lock);
+    while (list_is_empty(&md->jobs) && !md->is_stopping) {
+        cond_wait(&md->jobs_cond, &md->jobs_lock);
+    }
+    list_splice_back(ret, &md->jobs);
+    bool goes_on = !md->is_stopping;
+    lock_give(&md->jobs_lock);
+    return goes_on;
+}
+
+static void run(void *ctx)
+{
+    struct metadata *md = ctx;
+    struct list jobs;
+    bool goes_on = true;
+    while (goes_on) {
+        goes_on = next_jobs(md, &jobs);
+        if (!list_is_empty(&jobs)) {
+            work(md, &jobs);
+        }
+    }
+}
+
+int metadata_start(struct metadata *md)
+{
+    return thread_start(&md->thread, "metadata", run, md);
+}
+
+void metadata_submit(struct metadata *md, struct metadata_job *mj)
+{
+    lock_take(&md->jobs_lock);
+    bool is_stopping = md->is_stopping;
+    bool was_empty = list_is_empty(&md->jobs);
+    if (!is_stopping) {
+        list_push_back(&md->jobs, &mj->job.node);
+    }
+    lock_give(&md->jobs_lock);
+    if (is_stopping) {
+        mj->err = ERR_CLOSED;
+        finish_job(mj);
+    } else if (was_empty) {
+        cond_signal(&md->jobs_cond);
+    }
+}
+
+/* ---- start ---- */
+
+struct loading {
+    struct image_delta *d;
+    int64_t offset;
+    int32_t epoch;
+};
+
+static int on_record(void *ctx, struct view value, int64_t offset, int32_t epoch)
+{
+    struct loading *ld = ctx;
+    ld->offset = offset;
+    ld->epoch = epoch;
+    return image_delta_replay(ld->d, value);
+}
+
+/* True when quorum-state is not there: nobody has led this log yet. */
+static bool is_first_start(struct broker *br, const char *dir)
+{
+    char path[4096];
+    struct strbuf sb;
+    struct fs_stat st;
+    strbuf_init(&sb, path, sizeof(path));
+    strbuf_addf(&sb, "%s/__cluster_metadata-0/quorum-state", dir);
+    return !sb.is_truncated && fs_stat(br->fs, path, &st) == -ENOENT;
+}
+
+static int load(struct metadata *md, const char *dir, char *ret_error, size_t error_cap)
+{
+    struct broker *br = md->br;
+    struct image *empty = image_new_empty();
+    struct loading ld = {.d = image_delta_new(empty), .offset = -1};
+    image_unref(empty);
+    const struct raft_node_options options = {
+        .env = br->env,
+        .dir = dir,
+        .node_id = br->node_id,
+        .directory_id = br->directory_id,
+        .static_voters = config_get_str(br->config, "controller.quorum.voters"),
+        .segment_bytes = config_get_int(br->config, "metadata.log.segment.bytes"),
+        .segment_ms = config_get_int(br->config, "metadata.log.segment.ms"),
+        .snapshot_bytes =
+            config_get_int(br->config, "metadata.log.max.record.bytes.between.snapshots"),
+        .snapshot_interval_ms = config_get_int(br->config, "metadata.log.max.snapshot.interval.ms"),
+        .retention_bytes = config_get_int(br->config, "metadata.max.retention.bytes"),
+        .retention_ms = config_get_int(br->config, "metadata.max.retention.ms"),
+        .is_first_start = is_first_start(br, dir),
+        .on_record = on_record,
+        .ctx = &ld,
+    };
+    char error[RAFT_NODE_ERROR_BYTES];
+    int r = raft_node_open(&options, error, &md->rn);
+    if (r < 0) {
+        (void)snprintf(ret_error, error_cap, "%s", error[0] == '\0' ? err_text(r) : error);
+        image_delta_free(ld.d);
+        return r;
+    }
+    md->newest = image_delta_finish(ld.d, ld.offset, ld.epoch);
+    return 0;
+}
+
+/* The records that begin the cluster, or nothing; an open transaction of the last leader is ended.
+ */
+static int begin_cluster(struct metadata *md, struct meta_records *records)
+{
+    if (image_is_in_transaction(md->newest)) {
+        int r = bootstrap_abort_transaction(records, STR("the leader changed"));
+        return r < 0 ? r : write_records(md, records);
+    }
+    if (image_offset(md->newest) >= 0) {
+        return 0;
+    }
+    const struct view *first;
+    size_t count;
+    raft_node_bootstrap(md->rn, &first, &count);
+    struct str min_isr =
+        arena_printf(&md->arena, "%" PRId64, config_get_int(md->br->config, "min.insync.replicas"));
+    int r = bootstrap_cluster(records, first, count, min_isr);
+    return r < 0 ? r : write_records(md, records);
+}
+
+/* Endpoints of the broker as they are bound, or of the controller as they are configured. */
+static int32_t broker_endpoints(const struct broker *br, struct image_endpoint *ret)
+{
+    int32_t count = 0;
+    for (size_t i = 0; i < br->listeners_count && count < ENDPOINTS_MAX; i++) {
+        const struct broker_listener *bl = &br->listeners[i];
+        ret[count++] = (struct image_endpoint){
+            .name = bl->name,
+            .host = bl->advertised_host,
+            .port = bl->advertised_port,
+            .security_protocol = bl->security_protocol,
+        };
+    }
+    return count;
+}
+
+static int32_t controller_endpoints(const struct metadata *md, struct image_endpoint *ret)
+{
+    struct raft_node_description rd;
+    raft_node_describe(md->rn, &rd);
+    const struct config_listener *cl = config_controller_listener(md->br->config);
+    const struct voter *v = voters_find(rd.voters, md->br->node_id, &md->br->directory_id);
+    int32_t count = 0;
+    for (int32_t i = 0; v != NULL && i < v->endpoints_count && count < ENDPOINTS_MAX; i++) {
+        ret[count++] = (struct image_endpoint){
+            .name = v->endpoints[i].listener,
+            .host = v->endpoints[i].host,
+            .port = v->endpoints[i].port,
+            .security_protocol = cl == NULL ? 0 : cl->security_protocol,
+        };
+    }
+    return count;
+}
+
+/* Directories that are online, with their ids in byte order as Kafka registers them. */
+static int compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct uuid));
+}
+
+static int32_t online_directories(struct metadata *md, struct uuid **ret)
+{
+    struct log_dir_entry *entries;
+    size_t count;
+    log_dirs_entries(md->br->log_dirs, &entries, &count);
+    struct uuid *ids = arena_alloc(&md->arena, (count + 1) * sizeof(ids[0]));
+    int32_t online = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!atomic_load(&entries[i].is_offline)) {
+            ids[online++] = entries[i].directory_id;
+        }
+    }
+    qsort(ids, (size_t)online, sizeof(ids[0]), compare_ids);
+    *ret = ids;
+    return online;
+}
+
+/* Did the last life of this broker end as it should, in every directory? Then the marker names its
+ * epoch. */
+static bool was_clean(struct metadata *md)
+{
+    const struct image_broker *b = image_broker(md->newest, md->br->node_id);
+    struct log_dir_entry *entries;
+    size_t count;
+    log_dirs_entries(md->br->log_dirs, &entries, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].ld == NULL || b == NULL ||
+            log_dir_previous_broker_epoch(entries[i].ld) != b->epoch) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int register_node(struct metadata *md, struct meta_records *records)
+{
+    struct broker *br = md->br;
+    int16_t metadata_version = image_feature_level(md->newest, STR(METADATA_VERSION));
+    bool is_clean = was_clean(md);
+    struct image_endpoint *endpoints =
+        arena_alloc(&md->arena, ENDPOINTS_MAX * sizeof(endpoints[0]));
+    struct uuid *directories;
+    int32_t directories_count = online_directories(md, &directories);
+    struct bootstrap_node controller = {
+        .id = br->node_id,
+        .incarnation_id = br->incarnation_id,
+        .endpoints = endpoints,
+        .endpoints_count = controller_endpoints(md, endpoints),
+    };
+    int r = 0;
+    if (metadata_version >= METADATA_VERSION_3_7_IV0) {
+        r = bootstrap_register_controller(records, &controller, metadata_version);
+        r = r < 0 ? r : write_records(md, records);
+    }
+    struct str rack = config_get_str(br->config, "broker.rack");
+    struct bootstrap_node broker = {
+        .id = br->node_id,
+        .incarnation_id = br->incarnation_id,
+        .endpoints = endpoints,
+        .endpoints_count = broker_endpoints(br, endpoints),
+        .rack = rack.len == 0 ? (struct str){.ptr = NULL} : rack,
+        .log_dirs = directories,
+        .log_dirs_count = directories_count,
+    };
+    br->broker_epoch = raft_node_next_offset(md->rn);
+    r = r < 0 ? r : bootstrap_register_broker(records, &broker, br->broker_epoch, metadata_version);
+    r = r < 0 ? r : write_records(md, records);
+    if (r < 0) {
+        return r;
+    }
+    controller_broker_serves(md->newest, br->node_id, is_clean, records);
+    return write_records(md, records);
+}
+
+static int begin(struct metadata *md)
+{
+    struct meta_records records;
+    meta_records_init(&records, &md->arena);
+    int r = raft_node_lead(md->rn);
+    r = r < 0 ? r : begin_cluster(md, &records);
+    r = r < 0 ? r : register_node(md, &records);
+    int64_t committed;
+    r = r < 0 ? r : raft_node_flush(md->rn, &committed);
+    if (r < 0) {
+        return r;
+    }
+    check(committed > image_offset(md->newest));
+    return 0;
+}
+
+int metadata_open(struct broker *br, struct metadata **ret, char *ret_error, size_t error_cap)
+{
+    struct metadata *md = mem_zalloc(sizeof(*md));
+    md->br = br;
+    lock_init(&md->image_lock, LOCK_LEAF);
+    lock_init(&md->ids_lock, LOCK_LEAF);
+    lock_init(&md->jobs_lock, LOCK_MAILBOX);
+    cond_init(&md->jobs_cond);
+    list_init(&md->jobs);
+    struct arena paths = {0};
+    const char *dir = metadata_dir(br, &paths);
+    int r = load(md, dir, ret_error, error_cap);
+    if (r >= 0) {
+        r = begin(md);
+        if (r < 0) {
+            (void)snprintf(ret_error, error_cap, "the metadata log in %s cannot be written: %s",
+                           dir, err_text(r));
+        }
+    }
+    arena_release(&paths);
+    if (r < 0) {
+        metadata_free(md);
+        return r;
+    }
+    struct raft_node_description rd;
+    raft_node_describe(md->rn, &rd);
+    md->kraft_version = rd.kraft_version;
+    arena_reset(&md->arena);
+    struct image *nothing = image_new_empty();
+    partition_apply_image(br->partitions, nothing, md->newest);
+    image_unref(nothing);
+    publish(md);
+    take_snapshot(md);
+    *ret = md;
+    return 0;
+}
+
+/* ---- stop ---- */
+
+/* What a stopping broker leaves behind: no leaderships, and itself fenced. */
+static int retire(struct metadata *md)
+{
+    struct meta_records records;
+    arena_reset(&md->arena);
+    meta_records_init(&records, &md->arena);
+    controller_broker_stops(md->newest, md->br->node_id, &records);
+    return write_records(md, &records);
+}
+
+void metadata_stop(struct metadata *md, bool is_clean)
+{
+    lock_take(&md->jobs_lock);
+    md->is_stopping = true;
+    lock_give(&md->jobs_lock);
+    cond_signal(&md->jobs_cond);
+    thread_join(&md->thread);
+    struct list left;
+    list_init(&left);
+    lock_take(&md->jobs_lock);
+    list_splice_back(&left, &md->jobs);
+    lock_give(&md->jobs_lock);
+    finish_jobs(&left, ERR_CLOSED);
+    int r = md->failure;
+    if (is_clean && r == 0) {
+        r = retire(md);
+    }
+    int closed = raft_node_close(md->rn, is_clean && r == 0);
+    md->rn = NULL;
+    r = r < 0 ? r : closed;
+    if (r < 0) {
+        LOG_WARN(md->br->logger, FAC_META, "the metadata log was not closed cleanly: %s",
+                 err_text(r));
+    }
+}
+
+struct metadata *metadata_free(struct metadata *md)
+{
+    if (md == NULL) {
+        return NULL;
+    }
+    IGNORE(raft_node_close(md->rn, false)); /* only when it was never stopped */
+    image_unref(md->newest);
+    image_unref(md->published);
+    arena_release(&md->arena);
+    cond_release(&md->jobs_cond);
+    lock_release(&md->jobs_lock);
+    lock_release(&md->ids_lock);
+    lock_release(&md->image_lock);
+    mem_free(md);
+    return NULL;
+}
+
+/* ---- small things ---- */
+
+bool metadata_take_producer_id(struct metadata *md, int64_t *ret)
+{
+    lock_take(&md->ids_lock);
+    bool has_id = md->next_id < md->end_id;
+    if (has_id) {
+        *ret = md->next_id++;
+    }
+    lock_give(&md->ids_lock);
+    return has_id;
+}
+
+int metadata_decide_producer_id(struct metadata *md,
+                                const struct image *im,
+                                struct meta_records *records,
+                                int64_t *ret)
+{
+    if (metadata_take_producer_id(md, ret)) {
+        return 0; /* an earlier batch has brought a block */
+    }
+    if (md->new_next_id == md->new_end_id) {
+        struct controller ct = {.node_id = md->br->node_id};
+        int64_t first;
+        int r = controller_allocate_producer_ids(&ct, im, records, &first);
+        if (r < 0) {
+            return r;
+        }
+        md->new_next_id = first;
+        md->new_end_id = first + CONTROLLER_PRODUCER_ID_BLOCK;
+    }
+    *ret = md->new_next_id++;
+    return 0;
+}
+
+bool metadata_begin_wish(struct metadata *md)
+{
+    /* Relaxed: a bound on numbers, nothing is ordered by it. */
+    if (atomic_fetch_add_explicit(&md->wishes, 1, memory_order_relaxed) < WISHES_MAX) {
+        return true;
+    }
+    metadata_end_wish(md);
+    return false;
+}
+
+void metadata_end_wish(struct metadata *md)
+{
+    atomic_fetch_sub_explicit(&md->wishes, 1, memory_order_relaxed);
+}
+
+int16_t metadata_kraft_version(const struct metadata *md)
+{
+    return md->kraft_version;
+}
+
+void metadata_set_fatal(struct metadata *md, void (*fatal)(void *ctx, int err), void *ctx)
+{
+    md->fatal = fatal;
+    md->fatal_ctx = ctx;
+}

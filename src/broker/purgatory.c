@@ -1,0 +1,198 @@
+/*
+ * Appends and waits of one partition: stage, write, acknowledge. See partition.h for the rules and
+ * Kafka's Partition, DelayedProduce and DelayedFetch for what they answer to.
+ *
+ * Why a false acknowledgement cannot happen: staging a batch and putting its waiter in place are one
+ * step under append_lock; so are a failed write and the failing of everybody beyond what is left.
+ * Between the two no offset can be given out twice.
+ *
+ * A waiter is in at most one place: the partition's list (lock: partition) or the ready list of its
+ * io thread (lock: io thread). It moves from the first to the second under the partition's lock, so that
+ * waiter_cancel, on the io thread, finds it.
+ */
+#include "broker/partition.h"
+
+#include "broker/background.h"
+#include "broker/broker.h"
+#include "broker/io_thread.h"
+#include "broker/request.h"
+
+/* Under p->lock. Moves a waiter to its io thread; notes in *mask whom to wake afterwards. */
+static void hand_over_locked(struct waiter *w, uint64_t *mask)
+{
+    list_remove(&w->link);
+    if (io_thread_push_ready(w->io, w)) {
+        *mask |= UINT64_C(1) << w->io->index;
+    }
+}
+
+static void wake_threads(struct broker *br, uint64_t mask, struct io_thread *self)
+{
+    while (mask != 0) {
+        size_t index = (size_t)__builtin_ctzll(mask);
+        mask &= mask - 1;
+        io_thread_wake(br->ios[index], self);
+    }
+}
+
+/* Everybody who waits for less than the new high watermark, and every fetch, is handed over. */
+static void raise_high_watermark(struct partition *p, int64_t offset, struct io_thread *self)
+{
+    if (!plog_advance_high_watermark(p->pl, offset)) {
+        return;
+    }
+    uint64_t mask = 0;
+    lock_take(&p->lock);
+    if (offset > p->high_watermark) {
+        p->high_watermark = offset;
+    }
+    list_foreach_safe(node, next, &p->waiting_appends)
+    {
+        struct waiter *w = list_entry(node, struct waiter, link);
+        if (w->offset > p->high_watermark) {
+            break;
+        }
+        hand_over_locked(w, &mask);
+    }
+    list_foreach_safe(node, next, &p->waiting_fetches)
+    {
+        hand_over_locked(list_entry(node, struct waiter, link), &mask);
+    }
+    lock_give(&p->lock);
+    wake_threads(p->br, mask, self);
+}
+
+/* Fails the appends beyond `offset` (all of them with -1) and wakes the fetches, which see for themselves. */
+static void fail_appends(struct partition *p, int64_t offset, enum kafka_error error, struct io_thread *self)
+{
+    uint64_t mask = 0;
+    lock_take(&p->lock);
+    list_foreach_safe(node, next, &p->waiting_appends)
+    {
+        struct waiter *w = list_entry(node, struct waiter, link);
+        if (w->offset > offset) {
+            w->error = error;
+            hand_over_locked(w, &mask);
+        }
+    }
+    list_foreach_safe(node, next, &p->waiting_fetches)
+    {
+        hand_over_locked(list_entry(node, struct waiter, link), &mask);
+    }
+    lock_give(&p->lock);
+    wake_threads(p->br, mask, self);
+}
+
+/* Puts an append's waiter in its place by offset, nearly always the end. A batch that is already
+ * acknowledged (a duplicate) goes to the ready list at once. */
+static void add_append_waiter(struct partition *p, struct waiter *w, struct io_thread *self)
+{
+    uint64_t mask = 0;
+    lock_take(&p->lock);
+    if (w->offset <= p->high_watermark) {
+        if (io_thread_push_ready(w->io, w)) {
+            mask = UINT64_C(1) << w->io->index;
+        }
+    } else {
+        struct list *at = &p->waiting_appends;
+        while (at->prev != &p->waiting_appends &&
+               list_entry(at->prev, struct waiter, link)->offset > w->offset) {
+            at = at->prev;
+        }
+        list_insert_before(at, &w->link);
+    }
+    lock_give(&p->lock);
+    wake_threads(p->br, mask, self);
+}
+
+int partition_append_validated(struct partition *p,
+                               struct io_thread *io,
+                               const struct plog_append *in,
+                               struct validate_result *validated,
+                               struct plog_append_result *ret,
+                               struct waiter *w)
+{
+    check(p->pl != NULL);
+    lock_take(&p->append_lock);
+    int r = plog_append_validated(p->pl, in, validated, ret);
+    if (r == 0 && ret->error == KAFKA_ERROR_NONE) {
+        if (w != NULL) {
+            w->offset = ret->last_offset + 1;
+            add_append_waiter(p, w, io);
+        }
+        if (!p->is_staged && !ret->is_duplicate) {
+            p->is_staged = true;
+            io_thread_add_dirty(io, p);
+        }
+    }
+    lock_give(&p->append_lock);
+    return r;
+}
+
+void partition_write(struct partition *p, struct io_thread *io)
+{
+    int64_t written = 0;
+    lock_take(&p->append_lock);
+    p->is_staged = false;
+    int r = plog_write(p->pl, &written);
+    if (r < 0) {
+        struct plog_offsets offsets;
+        plog_offsets(p->pl, &offsets);
+        fail_appends(p, offsets.log_end, KAFKA_ERROR_KAFKA_STORAGE_ERROR, io);
+    }
+    lock_give(&p->append_lock);
+    if (r < 0) {
+        io_thread_report_storage(io, p, r);
+        return;
+    }
+    if (atomic_load_explicit(&p->is_durable, memory_order_relaxed)) {
+        background_flush(p->br->background, p);
+        return;
+    }
+    raise_high_watermark(p, written, io);
+    int64_t flush_messages = atomic_load_explicit(&p->flush_messages, memory_order_relaxed);
+    if (flush_messages < INT64_MAX) {
+        struct plog_offsets offsets;
+        plog_offsets(p->pl, &offsets);
+        if (written - offsets.flushed >= flush_messages) {
+            background_flush(p->br->background, p);
+        }
+    }
+}
+
+void partition_flushed(struct partition *p, int64_t flushed, int err)
+{
+    if (err < 0) {
+        lock_take(&p->append_lock);
+        fail_appends(p, -1, KAFKA_ERROR_KAFKA_STORAGE_ERROR, NULL);
+        lock_give(&p->append_lock);
+        return;
+    }
+    raise_high_watermark(p, flushed, NULL);
+}
+
+bool partition_wait(struct partition *p, struct waiter *w)
+{
+    bool waits = false;
+    lock_take(&p->lock);
+    if (p->high_watermark <= w->offset && !atomic_load_explicit(&p->is_deleted, memory_order_relaxed)) {
+        list_push_back(&p->waiting_fetches, &w->link);
+        waits = true;
+    }
+    lock_give(&p->lock);
+    return waits;
+}
+
+void waiter_cancel(struct waiter *w)
+{
+    lock_take(&w->p->lock);
+    list_remove(&w->link);
+    lock_give(&w->p->lock);
+    io_thread_cancel_ready(w->io, w);
+}
+
+/* The partition is gone (topic deleted): nobody shall wait for it. */
+void partition_wake_all(struct partition *p)
+{
+    fail_appends(p, -1, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+}

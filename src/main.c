@@ -1,0 +1,286 @@
+/*
+ * The program: command line, environment and signals around one server.
+ *
+ * Standard output carries exactly one line, `jackdaw ready HOST:PORT`, when the server serves; all else
+ * goes to standard error. Exit status: 0 after a clean stop, 1 when the server failed, 2 for a mistake
+ * of whoever started it.
+ *
+ * Signals are blocked before any thread exists and taken by sigwait here: no handler, no flag. The first
+ * SIGTERM or SIGINT stops the server cleanly; a second one ends the process at once.
+ */
+#include "base/base.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "apis_tool.h"
+#include "args.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "broker/broker.h"
+#include "broker/config_load.h"
+#include "configs_tool.h"
+#include "dump_tool.h"
+#include "format_tool.h"
+#include "server.h"
+#include "wire_tool.h"
+
+#define PROPERTIES_BYTES_MAX (16 * 1024 * 1024)
+
+#define LISTENER_LINE_MAX    1024 /* of --ports-file */
+
+#define STATUS_MISTAKE 2 /* of who started it */
+
+static int version_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("jackdaw %s (Apache Kafka 4.4.0 protocol)\n", JACKDAW_VERSION);
+    return 0;
+}
+
+static int help_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("usage: jackdaw [server.properties] [options]     run the server\n"
+           "       jackdaw format|wire|dump|apis|configs|version|help\n"
+           "\n"
+           "  --override KEY=VALUE   a config key; wins over the file (may be repeated)\n"
+           "  --data DIR             where the data lives (log.dirs); default ./jackdaw-data\n"
+           "  --listen HOST:PORT     where clients connect; default 127.0.0.1:9092, port 0 is any free one\n"
+           "  --ephemeral            a throw-away server: free port, temporary data, no flush\n"
+           "  --ports-file FILE      a line 'LISTENER HOST:PORT' each, written when the server serves\n"
+           "\n"
+           "  format   makes data directories as kafka-storage format does\n"
+           "  wire     converts messages between hexadecimal and JSON\n"
+           "  dump     prints log segments, indexes, snapshots, checkpoints and metadata records\n"
+           "  apis     prints the APIs that are served\n"
+           "  configs  prints every config key\n"
+           "\n"
+           "Keys are Kafka's; the command line wins over the file, the file over the environment\n"
+           "(KAFKA_LOG_RETENTION_MS is log.retention.ms). 'jackdaw ready HOST:PORT' on standard output\n"
+           "tells that it serves; logs go to standard error; SIGTERM and SIGINT stop it cleanly.\n");
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"apis", apis_tool_main},     {"configs", configs_tool_main}, {"dump", dump_tool_main},
+    {"format", format_tool_main}, {"help", help_main},            {"version", version_main},
+    {"wire", wire_tool_main},     {"--help", help_main},          {"-h", help_main},
+    {"--version", version_main},
+};
+
+/* What the process holds while it serves. */
+struct program {
+    struct args args;
+    struct clock clock;
+    struct fs fs;
+    struct logger logger;
+    struct server *server; /* owned */
+    char *temporary;       /* owned: the directory of --ephemeral; NULL: none */
+};
+
+static int mistake(const char *text)
+{
+    fprintf(stderr, "jackdaw: %s\n", text);
+    return STATUS_MISTAKE;
+}
+
+/* ---- before the server ---- */
+
+static int make_temporary(struct program *pg, char *ret_error, size_t cap)
+{
+    const char *base = getenv("TMPDIR");
+    if (base == NULL || base[0] == '\0') {
+        base = "/tmp";
+    }
+    char path[1024];
+    int n = snprintf(path, sizeof(path), "%s/jackdaw-XXXXXX", base);
+    if (n < 0 || (size_t)n >= sizeof(path) || mkdtemp(path) == NULL) {
+        (void)snprintf(ret_error, cap, "--ephemeral: no directory can be made in %s: %s", base,
+                       err_text(-errno));
+        return -errno;
+    }
+    pg->temporary = mem_strdup(path);
+    return 0;
+}
+
+/* What clients are told where a listener is bound to every address. */
+static struct str machine_name(char *memory, size_t cap)
+{
+    if (gethostname(memory, cap) != 0) {
+        return (struct str){0};
+    }
+    memory[cap - 1] = '\0';
+    return str_from(memory);
+}
+
+static int load_config(struct program *pg, struct config **ret, char *ret_error, size_t cap)
+{
+    char *text = NULL;
+    size_t len = 0;
+    const char *file = pg->args.file;
+    if (file != NULL) {
+        int err = fs_read_file(&pg->fs, file, PROPERTIES_BYTES_MAX, &text, &len);
+        if (err < 0) {
+            (void)snprintf(ret_error, cap, "%s: %s", file, err_text(err));
+            return err;
+        }
+    }
+    char name[256];
+    struct config_input in = {
+        .file_name = file,
+        .file = file == NULL ? (struct str){0} : str_of(text, len),
+        .overrides = pg->args.overrides,
+        .overrides_count = pg->args.overrides_count,
+        .environment = environ,
+        .data = pg->temporary != NULL ? pg->temporary : pg->args.data,
+        .listen = pg->args.listen,
+        .is_ephemeral = pg->args.is_ephemeral,
+        .machine_name = machine_name(name, sizeof(name)),
+    };
+    int err = config_load(&in, &pg->logger, ret, ret_error, cap);
+    mem_free(text);
+    return err;
+}
+
+/* ---- once it serves ---- */
+
+/* "host:port", an IPv6 address in brackets; a listener on every address by the name that it tells. */
+static void print_address(const struct broker_listener *bl, struct strbuf *sb)
+{
+    struct str host = bl->host.len > 0 ? bl->host : bl->advertised_host;
+    bool is_ipv6 = host.len > 0 && memchr(host.ptr, ':', host.len) != NULL;
+    strbuf_addf(sb, is_ipv6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(host), (unsigned)bl->port);
+}
+
+static int write_ports(struct program *pg, const char *path)
+{
+    const struct broker_listener *listeners;
+    size_t count = server_listeners(pg->server, &listeners);
+    struct arena arena;
+    arena_init(&arena, 0);
+    size_t cap = count * LISTENER_LINE_MAX + 1;
+    struct strbuf sb;
+    strbuf_init(&sb, arena_alloc(&arena, cap), cap);
+    for (size_t i = 0; i < count; i++) {
+        strbuf_addf(&sb, STR_FMT " ", STR_ARG(listeners[i].name));
+        print_address(&listeners[i], &sb);
+        strbuf_add(&sb, "\n", 1);
+    }
+    /* Whole by rename; it tells of this process only, so nothing is synced. */
+    const char *temporary = arena_printf(&arena, "%s.tmp", path).ptr;
+    struct fs_file *file;
+    int err = fs_open(&pg->fs, temporary, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file);
+    if (err >= 0) {
+        err = fs_pwrite(file, sb.ptr, sb.len, 0);
+        fs_file_unref(file);
+    }
+    if (err >= 0) {
+        err = fs_rename(&pg->fs, temporary, path);
+    }
+    arena_release(&arena);
+    return err;
+}
+
+static int announce(struct program *pg)
+{
+    const char *path = pg->args.ports_file;
+    int err = path == NULL ? 0 : write_ports(pg, path);
+    if (err < 0) {
+        fprintf(stderr, "jackdaw: --ports-file %s: %s\n", path, err_text(err));
+        return STATUS_MISTAKE;
+    }
+    const struct broker_listener *listeners;
+    size_t count = server_listeners(pg->server, &listeners);
+    check(count > 0);
+    char text[1024];
+    struct strbuf sb;
+    strbuf_init(&sb, text, sizeof(text));
+    print_address(&listeners[0], &sb);
+    printf("jackdaw ready %s\n", text);
+    (void)fflush(stdout);
+    return 0;
+}
+
+static void wait_for_signal(const sigset_t *signals)
+{
+    int signal = 0;
+    while (sigwait(signals, &signal) != 0) {
+        /* EINTR: a debugger came by. */
+    }
+    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+static int serve(struct program *pg, const sigset_t *signals)
+{
+    char error[2048] = "";
+    if (pg->args.is_ephemeral && make_temporary(pg, error, sizeof(error)) < 0) {
+        return mistake(error);
+    }
+    struct config *config;
+    if (load_config(pg, &config, error, sizeof(error)) < 0) {
+        return mistake(error);
+    }
+    int err = server_new(config, &pg->clock, &pg->fs, &pg->logger, &pg->server, error, sizeof(error));
+    if (err >= 0) {
+        err = server_start(pg->server, error, sizeof(error));
+    }
+    if (err < 0) {
+        return mistake(error[0] != '\0' ? error : err_text(err));
+    }
+    int status = announce(pg);
+    if (status == 0) {
+        wait_for_signal(signals);
+    }
+    server_stop(pg->server, !pg->args.is_ephemeral);
+    return status;
+}
+
+static int run_server(int argc, char **argv)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    struct program pg = {0};
+    char error[1024];
+    if (!args_parse(argc, argv, &pg.args, error, sizeof(error))) {
+        return mistake(error);
+    }
+    clock_init_system(&pg.clock);
+    fs_init_system(&pg.fs);
+    logger_init_stderr(&pg.logger, &pg.clock, LOG_LEVEL_INFO);
+    int status = serve(&pg, &signals);
+    server_free(pg.server);
+    if (pg.temporary != NULL) {
+        int err = fs_remove_tree(&pg.fs, pg.temporary);
+        if (err < 0) {
+            LOG_WARN(&pg.logger, FAC_SERVER, "the temporary directory %s stays: %s", pg.temporary,
+                     err_text(err));
+        }
+        mem_free(pg.temporary);
+    }
+    args_release(&pg.args);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < ARRAY_LEN(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    return run_server(argc, argv);
+}

@@ -1,0 +1,346 @@
+/*
+ * The wiring of one broker: what is made in which order, and taken apart in the other. See server.h.
+ *
+ *   1 listeners bind (the real ports go into the registration)
+ *   2 log directories: an empty one is formatted, then locked
+ *   3 background threads, then the metadata log: replay, registration, the first image; partitions open
+ *   4 clean-shutdown markers go, durably, before anything is appended
+ *   5 io threads run, listeners accept
+ */
+#include "server.h"
+
+#include "base/err.h"
+#include "broker/background.h"
+#include "broker/broker.h"
+#include "broker/config.h"
+#include "broker/dispatch.h"
+#include "broker/fetch_session.h"
+#include "broker/io_thread.h"
+#include "broker/log_dirs.h"
+#include "broker/metadata.h"
+#include "broker/partition.h"
+#include "net/listener.h"
+#include "storage/fd_cache.h"
+#include "storage/plog.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#define DESCRIPTORS_RESERVE 64  /* for everything that is neither a connection nor a segment */
+#define FD_CACHE_LEAST      64
+#define FD_CACHE_MOST       4096
+
+struct server {
+    struct broker br;
+    struct conn_limits *limits;
+    struct listener **listeners; /* owned; br.listeners_count of them */
+    struct conn_set **sets;      /* borrowed from the io threads */
+    bool is_started;
+    bool background_runs;
+    size_t ios_started;
+};
+
+static void say(char *ret_error, size_t cap, const char *format, ...) printf_like(3, 4);
+
+static void say(char *ret_error, size_t cap, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(ret_error, cap, format, args);
+    va_end(args);
+}
+
+/* The soft limit of descriptors goes up to the hard one: Kafka's users raise it by hand. */
+static size_t raise_descriptors(struct logger *logger)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 1024;
+    }
+    rlim_t had = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        LOG_WARN(logger, FAC_SERVER, "the limit of open files stays at %ju: %s", (uintmax_t)had, err_text(-errno));
+        limit.rlim_cur = had;
+    }
+    return limit.rlim_cur > 1000000 ? 1000000 : (size_t)limit.rlim_cur;
+}
+
+/* num.network.threads, but never more than there are cores to run them on. */
+static size_t count_io_threads(struct config *config)
+{
+    cpu_set_t cores;
+    int64_t usable = 1;
+    if (sched_getaffinity(0, sizeof(cores), &cores) == 0) {
+        usable = CPU_COUNT(&cores);
+    }
+    int64_t wanted = config_get_int(config, "num.network.threads");
+    return to_size(max_i64(1, min_i64(min_i64(wanted, usable), IO_THREADS_MAX)));
+}
+
+int server_new(struct config *config,
+               struct clock *clock,
+               struct fs *fs,
+               struct logger *logger,
+               struct server **ret,
+               char *ret_error,
+               size_t error_cap)
+{
+    struct server *sv = mem_zalloc(sizeof(*sv));
+    struct broker *br = &sv->br;
+    br->clock = clock;
+    br->fs = fs;
+    br->logger = logger;
+    br->config = config;
+    metrics_init(&br->metrics);
+    br->bad_frames = metrics_counter(&br->metrics, "requests_bad_frames", "frames that ended their connection");
+    size_t descriptors = raise_descriptors(logger);
+    size_t cached = descriptors > DESCRIPTORS_RESERVE ? (descriptors - DESCRIPTORS_RESERVE) / 2 : 1;
+    br->fds = fd_cache_new(fs, min_size(max_size(cached, FD_CACHE_LEAST), FD_CACHE_MOST));
+    br->env = mem_zalloc(sizeof(*br->env));
+    *br->env = (struct plog_env){.fs = fs, .clock = clock, .logger = logger, .fds = br->fds, .metrics = &br->metrics};
+    br->memory.max = max_i64(config_get_int(config, "jackdaw.memory.max"), 0);
+    br->queued.max = max_i64(config_get_int(config, "queued.max.request.bytes"), 0);
+    br->conn_memory = conn_memory_new(&br->memory, &br->queued);
+    br->fetch_max_bytes = config_get_int(config, "fetch.max.bytes");
+    br->node_id = config_node_id(config);
+    lock_init(&br->fetch_lock, LOCK_LEAF);
+    uint64_t seed = 0;
+    clock_random(clock, &seed, sizeof(seed));
+    br->fetch_sessions = fetch_sessions_new(to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
+    br->ios_count = count_io_threads(config);
+    br->ios = mem_array(br->ios_count, sizeof(struct io_thread *));
+    sv->sets = mem_array(br->ios_count, sizeof(struct conn_set *));
+    for (size_t i = 0; i < br->ios_count; i++) {
+        int r = io_thread_new(br, i, &dispatch_conn_handler, &br->ios[i]);
+        if (r < 0) {
+            say(ret_error, error_cap, "an event loop could not be made: %s", err_text(r));
+            br->ios_count = i;
+            server_free(sv);
+            return r;
+        }
+        sv->sets[i] = br->ios[i]->conns;
+    }
+    sv->limits = conn_limits_new(clock, &br->metrics);
+    *ret = sv;
+    return 0;
+}
+
+static int set_limits(struct server *sv, char *ret_error, size_t error_cap)
+{
+    struct config *config = sv->br.config;
+    conn_limits_set_max(sv->limits, (int32_t)config_get_int(config, "max.connections"));
+    conn_limits_set_per_ip(sv->limits, (int32_t)config_get_int(config, "max.connections.per.ip"));
+    conn_limits_set_rate(sv->limits, (int32_t)config_get_int(config, "max.connection.creation.rate"));
+    struct str overrides = config_get_str(config, "max.connections.per.ip.overrides");
+    if (overrides.len > 0) {
+        int r = conn_limits_set_overrides(sv->limits, overrides);
+        if (r < 0) {
+            say(ret_error, error_cap, "max.connections.per.ip.overrides=" STR_FMT " cannot be read; write address:count,address:count", STR_ARG(overrides));
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int bind_one(struct server *sv, const struct config_listener *cl, size_t index, char *ret_error, size_t error_cap)
+{
+    struct broker *br = &sv->br;
+    struct broker_listener *bl = &br->listeners[index];
+    char *host = mem_strndup(cl->host.ptr, cl->host.len);
+    struct listener_options options = {
+        .host = host,
+        .port = cl->port,
+        .backlog = (int)config_get_int(br->config, "socket.listen.backlog.size"),
+        .send_buffer_bytes = (int)config_get_int(br->config, "socket.send.buffer.bytes"),
+        .receive_buffer_bytes = (int)config_get_int(br->config, "socket.receive.buffer.bytes"),
+        .limits = sv->limits,
+        .metrics = &br->metrics,
+        .tag = bl,
+    };
+    int r = listener_new(br->ios[0]->loop, &options, &sv->listeners[index]);
+    mem_free(host);
+    if (r < 0) {
+        say(ret_error,
+            error_cap,
+            "listener " STR_FMT "://" STR_FMT ":%u cannot be bound: %s; choose another address with --listen HOST:PORT or the key listeners",
+            STR_ARG(cl->name),
+            STR_ARG(cl->host),
+            cl->port,
+            r == ERR_BAD_ARGUMENT ? "the host is not known" : err_text(r));
+        return r;
+    }
+    *bl = (struct broker_listener){
+        .name = cl->name,
+        .host = cl->host,
+        .port = listener_port(sv->listeners[index]),
+        .advertised_host = cl->advertised_host,
+        .security_protocol = cl->security_protocol,
+    };
+    bl->advertised_port = cl->advertised_port == 0 ? bl->port : cl->advertised_port;
+    return 0;
+}
+
+static int bind_all(struct server *sv, char *ret_error, size_t error_cap)
+{
+    struct broker *br = &sv->br;
+    const struct config_listener *all = NULL;
+    size_t count = 0;
+    config_listeners(br->config, &all, &count);
+    br->listeners = mem_array(count + 1, sizeof(*br->listeners));
+    sv->listeners = mem_array(count + 1, sizeof(struct listener *));
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].is_controller) {
+            continue; /* nothing is bound until there is a cluster */
+        }
+        int r = bind_one(sv, &all[i], br->listeners_count, ret_error, error_cap);
+        if (r < 0) {
+            return r;
+        }
+        br->listeners_count++;
+    }
+    return 0;
+}
+
+static int begin_dirs(struct broker *br)
+{
+    struct log_dir_entry *dirs = NULL;
+    size_t count = 0;
+    log_dirs_entries(br->log_dirs, &dirs, &count);
+    for (size_t i = 0; i < count; i++) {
+        int r = dirs[i].ld == NULL ? 0 : log_dir_begin(dirs[i].ld);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+int server_start(struct server *sv, char *ret_error, size_t error_cap)
+{
+    struct broker *br = &sv->br;
+    clock_random_uuid(br->clock, &br->incarnation_id);
+    int r = set_limits(sv, ret_error, error_cap);
+    if (r >= 0) {
+        r = bind_all(sv, ret_error, error_cap);
+    }
+    if (r >= 0) {
+        r = metadata_format(br, ret_error, error_cap);
+    }
+    if (r >= 0) {
+        r = log_dirs_open(br, &br->log_dirs, ret_error, error_cap);
+    }
+    if (r < 0) {
+        return r;
+    }
+    br->partitions = partition_table_new(br);
+    br->background = background_new(br);
+    r = background_start(br->background);
+    sv->background_runs = r >= 0;
+    if (r >= 0) {
+        r = begin_dirs(br);
+    }
+    if (r < 0) {
+        say(ret_error, error_cap, "the log directories cannot be taken into use: %s", err_text(r));
+        return r;
+    }
+    r = metadata_open(br, &br->metadata, ret_error, error_cap);
+    if (r < 0) {
+        return r;
+    }
+    partition_table_settle(br->partitions);
+    struct image *im = metadata_image(br->metadata);
+    log_dirs_sweep(br->log_dirs, im);
+    image_unref(im);
+    for (size_t i = 0; i < br->listeners_count; i++) {
+        listener_start(sv->listeners[i], sv->sets, br->ios_count);
+    }
+    r = metadata_start(br->metadata);
+    for (size_t i = 0; r >= 0 && i < br->ios_count; i++) {
+        r = io_thread_start(br->ios[i]);
+        sv->ios_started += r >= 0;
+    }
+    if (r < 0) {
+        say(ret_error, error_cap, "a thread could not be started: %s", err_text(r));
+        return r;
+    }
+    background_retention_soon(br->background);
+    sv->is_started = true;
+    return 0;
+}
+
+size_t server_listeners(struct server *sv, const struct broker_listener **ret)
+{
+    *ret = sv->br.listeners;
+    return sv->br.listeners_count;
+}
+
+/* Nobody waits any more: what is parked is abandoned, and every loop turns until its last request is settled. */
+static void settle_loops(struct server *sv)
+{
+    struct broker *br = &sv->br;
+    for (size_t i = 0; i < br->ios_count; i++) {
+        loop_close_mailbox(br->ios[i]->loop);
+        do {
+            loop_turn(br->ios[i]->loop, false);
+        } while (conn_set_count(br->ios[i]->conns) > 0);
+    }
+}
+
+void server_stop(struct server *sv, bool is_clean)
+{
+    struct broker *br = &sv->br;
+    for (size_t i = 0; i < sv->ios_started; i++) {
+        io_thread_stop(br->ios[i]);
+    }
+    sv->ios_started = 0;
+    for (size_t i = 0; sv->listeners != NULL && i < br->listeners_count; i++) {
+        sv->listeners[i] = listener_free(sv->listeners[i]);
+    }
+    for (size_t i = 0; i < br->ios_count; i++) {
+        conn_set_close_all(br->ios[i]->conns);
+        loop_turn(br->ios[i]->loop, false);
+    }
+    if (br->metadata != NULL) {
+        metadata_stop(br->metadata, is_clean);
+    }
+    if (sv->background_runs) {
+        background_stop(br->background);
+        sv->background_runs = false;
+    }
+    settle_loops(sv);
+    if (br->partitions != NULL) {
+        partition_table_close(br->partitions, is_clean);
+    }
+    br->metadata = metadata_free(br->metadata);
+    br->log_dirs = log_dirs_close(br->log_dirs, is_clean && sv->is_started);
+    sv->is_started = false;
+}
+
+struct server *server_free(struct server *sv)
+{
+    if (sv == NULL) {
+        return NULL;
+    }
+    struct broker *br = &sv->br;
+    server_stop(sv, false); /* a start that failed half-way; nothing after a stop */
+    br->partitions = partition_table_free(br->partitions);
+    br->background = background_free(br->background);
+    for (size_t i = 0; i < br->ios_count; i++) {
+        io_thread_free(br->ios[i]);
+    }
+    mem_free(br->ios);
+    mem_free(sv->sets);
+    mem_free(sv->listeners);
+    mem_free(br->listeners);
+    conn_limits_free(sv->limits);
+    conn_memory_free(br->conn_memory);
+    fetch_sessions_free(br->fetch_sessions);
+    lock_release(&br->fetch_lock);
+    fd_cache_free(br->fds);
+    mem_free(br->env);
+    metrics_release(&br->metrics);
+    config_free(br->config);
+    mem_free(sv);
+    return NULL;
+}

@@ -17,10 +17,8 @@ enum option_index {
 };
 
 static const struct option options[] = {
-    [OPTION_OVERRIDE] = {"--override", "KEY=VALUE"},
-    [OPTION_DATA] = {"--data", "DIR"},
-    [OPTION_LISTEN] = {"--listen", "HOST:PORT"},
-    [OPTION_PORTS_FILE] = {"--ports-file", "FILE"},
+    [OPTION_OVERRIDE] = {"--override", "KEY=VALUE"}, [OPTION_DATA] = {"--data", "DIR"},
+    [OPTION_LISTEN] = {"--listen", "HOST:PORT"},     [OPTION_PORTS_FILE] = {"--ports-file", "FILE"},
     [OPTION_EPHEMERAL] = {"--ephemeral", NULL},
 };
 

@@ -1,6 +1,6 @@
 /*
- * `jackdaw format`: options to levels of features, a configuration to directories and a first voter,
- * then raft/format.h. Kafka: StorageTool, Formatter.
+ * `jackdaw format`: options to levels of features, a configuration to directories and a first
+ * voter, then raft/format.h. Kafka: StorageTool, Formatter.
  */
 #include "format_tool.h"
 
@@ -31,7 +31,7 @@ struct arguments {
     const char *cluster_id; /* NULL: a random one */
     const char *config;     /* NULL: none, the built-in values */
     const char *data;
-    const char *release;    /* NULL: the latest */
+    const char *release; /* NULL: the latest */
     const char *features[FEATURES_COUNT];
     size_t features_count;
     bool is_standalone;
@@ -53,7 +53,8 @@ struct plan {
 
 static const char usage[] =
     "usage: jackdaw format [-t CLUSTER_ID] [-c server.properties] [--data DIR] [--standalone]\n"
-    "                      [--ignore-formatted] [--release-version VERSION] [--feature NAME=LEVEL]...\n"
+    "                      [--ignore-formatted] [--release-version VERSION] [--feature "
+    "NAME=LEVEL]...\n"
     "\n"
     "Makes the directories of log.dirs ready for a first start, as kafka-storage format does.\n"
     "\n"
@@ -92,7 +93,8 @@ static const char *value_of(int argc, char **argv, int *at, const char *attached
     return argv[*at];
 }
 
-static bool is_option(const char *arg, const char *short_name, const char *long_name, const char **ret_attached)
+static bool
+is_option(const char *arg, const char *short_name, const char *long_name, const char **ret_attached)
 {
     size_t n = strlen(long_name);
     *ret_attached = NULL;
@@ -227,8 +229,10 @@ static int read_feature(const char *text, const struct feature **ret, int16_t *r
         }
         return complain("--feature %s: no such feature; known are %s", text, names);
     }
-    if (str_to_i32(str_from(equals + 1), &level) < 0 || level < (*ret)->min || level > (*ret)->max) {
-        return complain("--feature %s: %s may be %d to %d", text, (*ret)->name, (*ret)->min, (*ret)->max);
+    if (str_to_i32(str_from(equals + 1), &level) < 0 || level < (*ret)->min ||
+        level > (*ret)->max) {
+        return complain("--feature %s: %s may be %d to %d", text, (*ret)->name, (*ret)->min,
+                        (*ret)->max);
     }
     *ret_level = (int16_t)level;
     return EXIT_GOOD;
@@ -245,7 +249,8 @@ static int decide_levels(struct plan *p, bool is_dynamic, struct bootstrap_level
         }
         if (strcmp(f->name, METADATA_VERSION) == 0) {
             if (p->args->release != NULL) {
-                return complain("--release-version and --feature metadata.version exclude each other");
+                return complain(
+                    "--release-version and --feature metadata.version exclude each other");
             }
             p->metadata_version = level;
         }
@@ -261,8 +266,8 @@ static int decide_levels(struct plan *p, bool is_dynamic, struct bootstrap_level
         check(status == EXIT_GOOD);
         int16_t needed = features_metadata_version_for(f, level);
         if (needed > p->metadata_version) {
-            return complain("--feature %s needs metadata.version %d (%s) or later", p->args->features[i],
-                            needed, features_metadata_version_name(needed));
+            return complain("--feature %s needs metadata.version %d (%s) or later",
+                            p->args->features[i], needed, features_metadata_version_name(needed));
         }
         ret->level[f - features_table] = level;
     }
@@ -294,8 +299,10 @@ static int inspect_dirs(struct plan *p)
             return EXIT_FAILED;
         case FORMAT_FORMATTED: {
             if (!p->args->ignores_formatted) {
-                complain("log directory %s is already formatted; --ignore-formatted leaves it alone and "
-                         "formats the others", p->dirs[i]);
+                complain(
+                    "log directory %s is already formatted; --ignore-formatted leaves it alone and "
+                    "formats the others",
+                    p->dirs[i]);
                 return EXIT_FAILED;
             }
             struct meta_properties mp;
@@ -311,7 +318,8 @@ static int inspect_dirs(struct plan *p)
     }
     if (known[0] != '\0') {
         if (p->args->cluster_id != NULL && strcmp(p->args->cluster_id, known) != 0) {
-            complain("a formatted directory belongs to cluster %s, not to %s", known, p->args->cluster_id);
+            complain("a formatted directory belongs to cluster %s, not to %s", known,
+                     p->args->cluster_id);
             return EXIT_FAILED;
         }
         memcpy(p->cluster_id, known, sizeof(known));
@@ -384,8 +392,9 @@ static int run(struct plan *p)
                      FORMAT_CONTROLLER_PORT},
     };
     if (!o.is_dynamic && p->args->is_standalone) {
-        return complain("--standalone makes a dynamic quorum, but controller.quorum.voters is set; remove "
-                        "one of the two");
+        return complain(
+            "--standalone makes a dynamic quorum, but controller.quorum.voters is set; remove "
+            "one of the two");
     }
     const struct config_listener *cl = config_controller_listener(p->config);
     if (cl != NULL) {

@@ -1,12 +1,13 @@
 /*
  * The program: command line, environment and signals around one server.
  *
- * Standard output carries exactly one line, `jackdaw ready HOST:PORT`, when the server serves; all else
- * goes to standard error. Exit status: 0 after a clean stop, 1 when the server failed, 2 for a mistake
- * of whoever started it.
+ * Standard output carries exactly one line, `jackdaw ready HOST:PORT`, when the server serves; all
+ * else goes to standard error. Exit status: 0 after a clean stop, 1 when the server failed, 2 for a
+ * mistake of whoever started it.
  *
- * Signals are blocked before any thread exists and taken by sigwait here: no handler, no flag. The first
- * SIGTERM or SIGINT stops the server cleanly; a second one ends the process at once.
+ * Signals are blocked before any thread exists and taken by sigwait here: no handler, no flag. The
+ * first SIGTERM or SIGINT stops the server cleanly; a second one ends the process at once. SIGUSR1
+ * writes the metrics to the log.
  */
 #include "base/base.h"
 
@@ -31,7 +32,7 @@
 
 #define PROPERTIES_BYTES_MAX (16 * 1024 * 1024)
 
-#define LISTENER_LINE_MAX    1024 /* of --ports-file */
+#define LISTENER_LINE_MAX 1024 /* of --ports-file */
 
 #define STATUS_MISTAKE 2 /* of who started it */
 
@@ -47,24 +48,28 @@ static int help_main(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    printf("usage: jackdaw [server.properties] [options]     run the server\n"
-           "       jackdaw format|wire|dump|apis|configs|version|help\n"
-           "\n"
-           "  --override KEY=VALUE   a config key; wins over the file (may be repeated)\n"
-           "  --data DIR             where the data lives (log.dirs); default ./jackdaw-data\n"
-           "  --listen HOST:PORT     where clients connect; default 127.0.0.1:9092, port 0 is any free one\n"
-           "  --ephemeral            a throw-away server: free port, temporary data, no flush\n"
-           "  --ports-file FILE      a line 'LISTENER HOST:PORT' each, written when the server serves\n"
-           "\n"
-           "  format   makes data directories as kafka-storage format does\n"
-           "  wire     converts messages between hexadecimal and JSON\n"
-           "  dump     prints log segments, indexes, snapshots, checkpoints and metadata records\n"
-           "  apis     prints the APIs that are served\n"
-           "  configs  prints every config key\n"
-           "\n"
-           "Keys are Kafka's; the command line wins over the file, the file over the environment\n"
-           "(KAFKA_LOG_RETENTION_MS is log.retention.ms). 'jackdaw ready HOST:PORT' on standard output\n"
-           "tells that it serves; logs go to standard error; SIGTERM and SIGINT stop it cleanly.\n");
+    printf(
+        "usage: jackdaw [server.properties] [options]     run the server\n"
+        "       jackdaw format|wire|dump|apis|configs|version|help\n"
+        "\n"
+        "  --override KEY=VALUE   a config key; wins over the file (may be repeated)\n"
+        "  --data DIR             where the data lives (log.dirs); default ./jackdaw-data\n"
+        "  --listen HOST:PORT     where clients connect; default 127.0.0.1:9092, port 0 is any "
+        "free one\n"
+        "  --ephemeral            a throw-away server: free port, temporary data, no flush\n"
+        "  --ports-file FILE      a line 'LISTENER HOST:PORT' each, written when the server "
+        "serves\n"
+        "\n"
+        "  format   makes data directories as kafka-storage format does\n"
+        "  wire     converts messages between hexadecimal and JSON\n"
+        "  dump     prints log segments, indexes, snapshots, checkpoints and metadata records\n"
+        "  apis     prints the APIs that are served\n"
+        "  configs  prints every config key\n"
+        "\n"
+        "Keys are Kafka's; the command line wins over the file, the file over the environment\n"
+        "(KAFKA_LOG_RETENTION_MS is log.retention.ms). 'jackdaw ready HOST:PORT' on standard "
+        "output\n"
+        "tells that it serves; logs go to standard error; SIGTERM and SIGINT stop it cleanly.\n");
     return 0;
 }
 
@@ -72,10 +77,11 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"apis", apis_tool_main},     {"configs", configs_tool_main}, {"dump", dump_tool_main},
-    {"format", format_tool_main}, {"help", help_main},            {"version", version_main},
-    {"wire", wire_tool_main},     {"--help", help_main},          {"-h", help_main},
-    {"--version", version_main},
+    {"apis", apis_tool_main}, {"configs", configs_tool_main},
+    {"dump", dump_tool_main}, {"format", format_tool_main},
+    {"help", help_main},      {"version", version_main},
+    {"wire", wire_tool_main}, {"--help", help_main},
+    {"-h", help_main},        {"--version", version_main},
 };
 
 /* What the process holds while it serves. */
@@ -154,12 +160,14 @@ static int load_config(struct program *pg, struct config **ret, char *ret_error,
 
 /* ---- once it serves ---- */
 
-/* "host:port", an IPv6 address in brackets; a listener on every address by the name that it tells. */
+/* "host:port", an IPv6 address in brackets; a listener on every address by the name that it tells.
+ */
 static void print_address(const struct broker_listener *bl, struct strbuf *sb)
 {
     struct str host = bl->host.len > 0 ? bl->host : bl->advertised_host;
     bool is_ipv6 = host.len > 0 && memchr(host.ptr, ':', host.len) != NULL;
-    strbuf_addf(sb, is_ipv6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(host), (unsigned)bl->port);
+    strbuf_addf(sb, is_ipv6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(host),
+                (unsigned)bl->port);
 }
 
 static int write_ports(struct program *pg, const char *path)
@@ -211,13 +219,24 @@ static int announce(struct program *pg)
     return 0;
 }
 
-static void wait_for_signal(const sigset_t *signals)
+static void wait_for_end(struct program *pg, const sigset_t *signals)
 {
     int signal = 0;
-    while (sigwait(signals, &signal) != 0) {
-        /* EINTR: a debugger came by. */
+    while (sigwait(signals, &signal) != 0 || signal == SIGUSR1) {
+        /* Not zero: EINTR, a debugger came by. */
+        if (signal == SIGUSR1) {
+            server_log_metrics(pg->server);
+            signal = 0;
+        }
     }
     (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+/* The metadata log has failed: what was promised is on the disk, nothing more can be promised. */
+static void end_now(void *ctx)
+{
+    (void)ctx;
+    _exit(EXIT_FAILURE);
 }
 
 static int serve(struct program *pg, const sigset_t *signals)
@@ -230,8 +249,10 @@ static int serve(struct program *pg, const sigset_t *signals)
     if (load_config(pg, &config, error, sizeof(error)) < 0) {
         return mistake(error);
     }
-    int err = server_new(config, &pg->clock, &pg->fs, &pg->logger, &pg->server, error, sizeof(error));
+    int err =
+        server_new(config, &pg->clock, &pg->fs, &pg->logger, &pg->server, error, sizeof(error));
     if (err >= 0) {
+        server_set_fatal(pg->server, end_now, NULL);
         err = server_start(pg->server, error, sizeof(error));
     }
     if (err < 0) {
@@ -239,7 +260,7 @@ static int serve(struct program *pg, const sigset_t *signals)
     }
     int status = announce(pg);
     if (status == 0) {
-        wait_for_signal(signals);
+        wait_for_end(pg, signals);
     }
     server_stop(pg->server, !pg->args.is_ephemeral);
     return status;
@@ -251,8 +272,10 @@ static int run_server(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR1);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
     struct program pg = {0};
     char error[1024];
     if (!args_parse(argc, argv, &pg.args, error, sizeof(error))) {

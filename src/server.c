@@ -35,6 +35,8 @@ struct server {
     struct conn_limits *limits;
     struct listener **listeners; /* owned; br.listeners_count of them */
     struct conn_set **sets;      /* borrowed from the io threads */
+    void (*fatal)(void *ctx);
+    void *fatal_ctx;
     bool is_started;
     bool background_runs;
     size_t ios_started;
@@ -126,12 +128,21 @@ int server_new(struct config *config,
     return 0;
 }
 
+/* Limits that may change while it runs; `im` NULL: the static values. */
+static void apply_limits(struct broker *br, const struct image *im)
+{
+    struct server *sv = container_of(br, struct server, br);
+    const struct config *config = br->config;
+    conn_limits_set_max(sv->limits, (int32_t)config_effective_int(config, im, "max.connections"));
+    conn_limits_set_per_ip(sv->limits, (int32_t)config_effective_int(config, im, "max.connections.per.ip"));
+    conn_limits_set_rate(sv->limits, (int32_t)config_effective_int(config, im, "max.connection.creation.rate"));
+}
+
 static int set_limits(struct server *sv, char *ret_error, size_t error_cap)
 {
     struct config *config = sv->br.config;
-    conn_limits_set_max(sv->limits, (int32_t)config_get_int(config, "max.connections"));
-    conn_limits_set_per_ip(sv->limits, (int32_t)config_get_int(config, "max.connections.per.ip"));
-    conn_limits_set_rate(sv->limits, (int32_t)config_get_int(config, "max.connection.creation.rate"));
+    sv->br.on_configs = apply_limits;
+    apply_limits(&sv->br, NULL);
     struct str overrides = config_get_str(config, "max.connections.per.ip.overrides");
     if (overrides.len > 0) {
         int r = conn_limits_set_overrides(sv->limits, overrides);
@@ -216,6 +227,21 @@ static int begin_dirs(struct broker *br)
     return 0;
 }
 
+void server_set_fatal(struct server *sv, void (*fatal)(void *ctx), void *ctx)
+{
+    sv->fatal = fatal;
+    sv->fatal_ctx = ctx;
+}
+
+static void on_fatal(void *ctx, int err)
+{
+    (void)err; /* the metadata thread has said it */
+    struct server *sv = ctx;
+    if (sv->fatal != NULL) {
+        sv->fatal(sv->fatal_ctx);
+    }
+}
+
 int server_start(struct server *sv, char *ret_error, size_t error_cap)
 {
     struct broker *br = &sv->br;
@@ -248,6 +274,7 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
     if (r < 0) {
         return r;
     }
+    metadata_set_fatal(br->metadata, on_fatal, sv);
     partition_table_settle(br->partitions);
     struct image *im = metadata_image(br->metadata);
     log_dirs_sweep(br->log_dirs, im);
@@ -273,6 +300,13 @@ size_t server_listeners(struct server *sv, const struct broker_listener **ret)
 {
     *ret = sv->br.listeners;
     return sv->br.listeners_count;
+}
+
+void server_log_metrics(struct server *sv)
+{
+    for (const struct metric *m = sv->br.metrics.first; m != NULL; m = m->next) {
+        LOG_INFO(sv->br.logger, FAC_SERVER, "metric %s %" PRId64, m->name, metric_get(m));
+    }
 }
 
 /* Nobody waits any more: what is parked is abandoned, and every loop turns until its last request is settled. */

@@ -23,6 +23,14 @@ static int64_t system_mono_ns(struct clock *c)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+static int64_t system_thread_cpu_ns(struct clock *c)
+{
+    (void)c;
+    struct timespec ts;
+    check(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) == 0);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 static void system_random(struct clock *c, void *ret_bytes, size_t len)
 {
     (void)c;
@@ -44,6 +52,7 @@ void clock_init_system(struct clock *c)
         .now_ms = system_now_ms,
         .mono_ns = system_mono_ns,
         .random = system_random,
+        .thread_cpu_ns = system_thread_cpu_ns,
     };
 }
 

@@ -55,6 +55,9 @@ struct broker {
     struct lock fetch_lock;   /* LOCK_LEAF: fetch_sessions */
     struct fetch_sessions *fetch_sessions;
     struct metric *bad_frames;
+    /* Configs of the broker have changed: what a config may change while it runs. The metadata thread. NULL: nobody
+     * asks. */
+    void (*on_configs)(struct broker *br, const struct image *im);
     int64_t fetch_max_bytes;  /* fetch.max.bytes */
     struct io_thread **ios;   /* owned */
     size_t ios_count;

@@ -1,12 +1,13 @@
 /*
  * The values of one broker.
  *
- * Static values are kept as the texts that were given, sorted by name, with the row of each key that
- * the tables know; keys that they do not know are kept too, since DescribeConfigs shows them. They
- * are parsed when asked for: that happens at the start, not on the path of a record.
+ * Static values are kept as the texts that were given, sorted by name, with the row of each key
+ * that the tables know; keys that they do not know are kept too, since DescribeConfigs shows them.
+ * They are parsed when asked for: that happens at the start, not on the path of a record.
  *
  * Dynamic values lie in the metadata image (ConfigRecord of type BROKER): the resource "" for all
- * brokers, the node id for one. Kafka's DynamicBrokerConfig: per-broker > cluster > static > default.
+ * brokers, the node id for one. Kafka's DynamicBrokerConfig: per-broker > cluster > static >
+ * default.
  */
 #include "broker/config.h"
 
@@ -229,8 +230,11 @@ struct str config_get_str(const struct config *c, const char *name)
     return str_is_null(text) ? text : str_trim(text);
 }
 
-void config_get_list(const struct config *c, const char *name, struct arena *arena,
-                     struct str **ret, size_t *ret_count)
+void config_get_list(const struct config *c,
+                     const char *name,
+                     struct arena *arena,
+                     struct str **ret,
+                     size_t *ret_count)
 {
     const struct config_row *row = row_of(name);
     check(row->type == CONFIG_TYPE_LIST);
@@ -308,8 +312,8 @@ static bool is_valid(const struct config_row *row, struct str text)
     return is_good;
 }
 
-const struct config_row *config_synonym_row(const struct config *c,
-                                            const struct config_synonym_rule *rule, size_t i)
+const struct config_row *
+config_synonym_row(const struct config *c, const struct config_synonym_rule *rule, size_t i)
 {
     ptrdiff_t index = rule - config_table_synonym_rules();
     check(index >= 0 && index < CONFIG_SYNONYM_RULES);
@@ -320,7 +324,8 @@ struct config_view config_view_of(const struct config *c, const struct image *im
 {
     struct config_view view = {.c = c};
     if (im != NULL) {
-        image_configs(im, CONFIG_RESOURCE_BROKER, config_node_id_text(c), &view.own, &view.own_count);
+        image_configs(im, CONFIG_RESOURCE_BROKER, config_node_id_text(c), &view.own,
+                      &view.own_count);
         image_configs(im, CONFIG_RESOURCE_BROKER, STR(""), &view.shared, &view.shared_count);
     }
     return view;
@@ -345,8 +350,10 @@ static struct str find_dynamic(const struct image_config *list, size_t count, st
     return (struct str){0};
 }
 
-struct str config_view_text_at(const struct config_view *view, struct str name,
-                               const struct config_row *row, enum config_source source)
+struct str config_view_text_at(const struct config_view *view,
+                               struct str name,
+                               const struct config_row *row,
+                               enum config_source source)
 {
     if (source == CONFIG_SOURCE_DYNAMIC_BROKER) {
         return find_dynamic(view->own, view->own_count, name);
@@ -361,7 +368,8 @@ struct str config_view_text_at(const struct config_view *view, struct str name,
     return row == NULL ? (struct str){0} : str_from(row->default_text);
 }
 
-struct str config_view_text(const struct config_view *view, const struct config_row *row,
+struct str config_view_text(const struct config_view *view,
+                            const struct config_row *row,
                             enum config_source *ret_source)
 {
     static const enum config_source dynamic[] = {
@@ -370,8 +378,8 @@ struct str config_view_text(const struct config_view *view, const struct config_
     };
     struct str name = str_from(row->name);
     for (size_t i = 0; i < ARRAY_LEN(dynamic); i++) {
-        bool may_be = row->scope == CONFIG_SCOPE_CLUSTER ||
-                      (row->scope == CONFIG_SCOPE_PER_BROKER && i == 0);
+        bool may_be =
+            row->scope == CONFIG_SCOPE_CLUSTER || (row->scope == CONFIG_SCOPE_PER_BROKER && i == 0);
         struct str text =
             may_be ? config_view_text_at(view, name, row, dynamic[i]) : (struct str){0};
         if (!str_is_null(text) && is_valid(row, text)) {

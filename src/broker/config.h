@@ -52,8 +52,8 @@ struct config;
 struct config *config_new(void);
 struct config *config_free(struct config *c); /* takes NULL, returns NULL */
 
-/* Building. Texts are copied. A key may be set again; config_sort keeps the one that wins, and after
- * it the getters work. config_check_types says what is wrong with the first bad value. */
+/* Building. Texts are copied. A key may be set again; config_sort keeps the one that wins, and
+ * after it the getters work. config_check_types says what is wrong with the first bad value. */
 void config_set(struct config *c, struct str name, struct str text, enum config_origin origin);
 void config_remove(struct config *c, struct str name); /* after config_sort */
 void config_sort(struct config *c);
@@ -62,17 +62,21 @@ void config_set_listeners(struct config *c, const struct config_listener *listen
 
 /* All static values, sorted by name. */
 void config_entries(const struct config *c, const struct config_entry **ret, size_t *ret_count);
-const struct config_entry *config_entry(const struct config *c, struct str name); /* NULL: not set */
+const struct config_entry *config_entry(const struct config *c,
+                                        struct str name); /* NULL: not set */
 
 /* Static value or default. Numbers: SHORT, INT, LONG, BOOLEAN; not set (null) gives `INT64_MIN`. */
 int64_t config_get_int(const struct config *c, const char *name);
 bool config_get_bool(const struct config *c, const char *name);
 double config_get_double(const struct config *c, const char *name);
 struct str config_get_str(const struct config *c, const char *name); /* null: not set */
-/* The values of a LIST, in the arena (the texts are the config's). "log.dirs" gives those of log.dir when
- * it is not set. */
-void config_get_list(const struct config *c, const char *name, struct arena *arena,
-                     struct str **ret, size_t *ret_count);
+/* The values of a LIST, in the arena (the texts are the config's). "log.dirs" gives those of
+ * log.dir when it is not set. */
+void config_get_list(const struct config *c,
+                     const char *name,
+                     struct arena *arena,
+                     struct str **ret,
+                     size_t *ret_count);
 /* Set by the file, the command line or the environment (not built in). */
 bool config_is_set(const struct config *c, const char *name);
 #define CONFIG_NOT_SET INT64_MIN
@@ -87,7 +91,9 @@ struct str config_node_id_text(const struct config *c); /* the name of the broke
 void config_set_node_id(struct config *c, int32_t node_id);
 
 /* Listeners in the order of the key `listeners`. */
-void config_listeners(const struct config *c, const struct config_listener **ret, size_t *ret_count);
+void config_listeners(const struct config *c,
+                      const struct config_listener **ret,
+                      size_t *ret_count);
 /* The first controller listener, or NULL. */
 const struct config_listener *config_controller_listener(const struct config *c);
 
@@ -103,17 +109,21 @@ struct config_view {
     size_t own_count;
     size_t shared_count;
 };
-struct config_view config_view_of(const struct config *c, const struct image *im); /* im may be NULL */
+struct config_view config_view_of(const struct config *c,
+                                  const struct image *im); /* im may be NULL */
 /* The text in force of a broker key (null: not set) and where it comes from. */
-struct str config_view_text(const struct config_view *view, const struct config_row *row,
+struct str config_view_text(const struct config_view *view,
+                            const struct config_row *row,
                             enum config_source *ret_source);
 int64_t config_view_int(const struct config_view *view, const char *name);
 /* The text of any broker key at one source; null: not set there. */
-struct str config_view_text_at(const struct config_view *view, struct str name,
-                               const struct config_row *row, enum config_source source);
+struct str config_view_text_at(const struct config_view *view,
+                               struct str name,
+                               const struct config_row *row,
+                               enum config_source source);
 /* The row of the i-th broker key of a rule of config_table_synonym_rules; NULL: none. */
-const struct config_row *config_synonym_row(const struct config *c,
-                                            const struct config_synonym_rule *rule, size_t i);
+const struct config_row *
+config_synonym_row(const struct config *c, const struct config_synonym_rule *rule, size_t i);
 
 int64_t config_effective_int(const struct config *c, const struct image *im, const char *name);
 bool config_effective_bool(const struct config *c, const struct image *im, const char *name);

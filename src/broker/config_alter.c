@@ -21,16 +21,22 @@
 #include "wire/gen/messages.h"
 
 #define SHOWN_MAX 1100
-#define SHOWN(name)                                                                                \
-    char name##_memory[SHOWN_MAX];                                                                 \
-    struct strbuf name;                                                                            \
+#define SHOWN(name)                \
+    char name##_memory[SHOWN_MAX]; \
+    struct strbuf name;            \
     strbuf_init(&(name), name##_memory, sizeof(name##_memory))
 
-static void settle(const struct config_alter *ca, struct config_alteration *al,
-                   enum kafka_error error, const char *format, ...) printf_like(4, 5);
+static void settle(const struct config_alter *ca,
+                   struct config_alteration *al,
+                   enum kafka_error error,
+                   const char *format,
+                   ...) printf_like(4, 5);
 
-static void settle(const struct config_alter *ca, struct config_alteration *al,
-                   enum kafka_error error, const char *format, ...)
+static void settle(const struct config_alter *ca,
+                   struct config_alteration *al,
+                   enum kafka_error error,
+                   const char *format,
+                   ...)
 {
     char text[2048];
     va_list args;
@@ -64,7 +70,8 @@ static void refuse_twins(const struct config_alter *ca)
     if (ca->count < 2) {
         return;
     }
-    struct config_alteration **sorted = arena_alloc(ca->arena, ca->count * sizeof(struct config_alteration *));
+    struct config_alteration **sorted =
+        arena_alloc(ca->arena, ca->count * sizeof(struct config_alteration *));
     for (size_t i = 0; i < ca->count; i++) {
         sorted[i] = &ca->items[i];
     }
@@ -113,12 +120,13 @@ static void alter_loggers(const struct config_alter *ca, struct config_alteratio
             return;
         }
         if (!str_is(ch->name, "root")) {
-            settle(ca, al, KAFKA_ERROR_INVALID_CONFIG, "There is no logger %s; the only one is root.",
-                   str_escape(&shown, ch->name));
+            settle(ca, al, KAFKA_ERROR_INVALID_CONFIG,
+                   "There is no logger %s; the only one is root.", str_escape(&shown, ch->name));
             return;
         }
         if (ch->operation == CONFIG_DELETE) {
-            settle(ca, al, KAFKA_ERROR_INVALID_REQUEST, "The level of the root logger must be set.");
+            settle(ca, al, KAFKA_ERROR_INVALID_REQUEST,
+                   "The level of the root logger must be set.");
             return;
         }
         bool is_level = false;
@@ -190,8 +198,8 @@ static size_t find_part(const struct parts *p, struct str item)
     return i;
 }
 
-/* Values of one list times values of one change: bounds the work. Beyond it the value is too long to be
- * a config. */
+/* Values of one list times values of one change: bounds the work. Beyond it the value is too long
+ * to be a config. */
 #define LIST_VALUES_MAX 2000
 
 static bool split_values(struct str text, struct parts *p, struct arena *arena)
@@ -227,8 +235,11 @@ static struct str join_parts(const struct parts *p, struct arena *arena)
     return strbuf_str(&sb);
 }
 
-static bool change_list(const struct config_alter *ca, struct config_alteration *al,
-                        const struct config_change *ch, struct str current, struct str *ret)
+static bool change_list(const struct config_alter *ca,
+                        struct config_alteration *al,
+                        const struct config_change *ch,
+                        struct str current,
+                        struct str *ret)
 {
     const struct config_row *row = schema_row(al->type, ch->name);
     if (row == NULL || row->type != CONFIG_TYPE_LIST) {
@@ -260,8 +271,11 @@ static bool change_list(const struct config_alter *ca, struct config_alteration 
     return true;
 }
 
-static bool new_value(const struct config_alter *ca, struct config_alteration *al,
-                      const struct config_change *ch, struct str current, struct str *ret)
+static bool new_value(const struct config_alter *ca,
+                      struct config_alteration *al,
+                      const struct config_change *ch,
+                      struct str current,
+                      struct str *ret)
 {
     switch ((enum config_operation)ch->operation) {
     case CONFIG_SET:
@@ -278,8 +292,11 @@ static bool new_value(const struct config_alter *ca, struct config_alteration *a
     return false;
 }
 
-static void note(const struct config_alteration *al, struct outcome *out, struct str name,
-                 struct str before, struct str after)
+static void note(const struct config_alteration *al,
+                 struct outcome *out,
+                 struct str name,
+                 struct str before,
+                 struct str after)
 {
     if (!str_equal(before, after) || al->type == CONFIG_RESOURCE_BROKER) {
         out->records[out->records_count++] = (struct image_config){name, after};
@@ -290,8 +307,10 @@ static void note(const struct config_alteration *al, struct outcome *out, struct
 }
 
 /* Merges the changes (sorted) with what the resource has (sorted). False: settled. */
-static bool work_out(const struct config_alter *ca, struct config_alteration *al,
-                     const struct image *im, struct outcome *ret)
+static bool work_out(const struct config_alter *ca,
+                     struct config_alteration *al,
+                     const struct image *im,
+                     struct outcome *ret)
 {
     const struct image_config *old;
     size_t old_count;
@@ -354,8 +373,8 @@ static bool has_twins_or_nulls(const struct config_alter *ca, struct config_alte
     return false;
 }
 
-static void check_broker(const struct config_alter *ca, struct config_alteration *al,
-                         const struct image *im)
+static void
+check_broker(const struct config_alter *ca, struct config_alteration *al, const struct image *im)
 {
     if (al->name.len > 0 && !check_node_name(ca, al)) {
         return;
@@ -381,8 +400,8 @@ static void check_broker(const struct config_alter *ca, struct config_alteration
     }
 }
 
-static void check_alone(const struct config_alter *ca, struct config_alteration *al,
-                        const struct image *im)
+static void
+check_alone(const struct config_alter *ca, struct config_alteration *al, const struct image *im)
 {
     if (has_twins_or_nulls(ca, al)) {
         return;
@@ -404,8 +423,8 @@ static void check_alone(const struct config_alter *ca, struct config_alteration 
     default:
         break;
     }
-    settle(ca, al, KAFKA_ERROR_INVALID_REQUEST, "The configs of resource type %d cannot be altered.",
-           al->type);
+    settle(ca, al, KAFKA_ERROR_INVALID_REQUEST,
+           "The configs of resource type %d cannot be altered.", al->type);
 }
 
 /* ---- what the controller decides ---- */
@@ -415,9 +434,12 @@ static bool has_elr(const struct image *im)
     return image_feature_level(im, STR("eligible.leader.replicas.version")) > 0;
 }
 
-/* KIP-966: with eligible leader replicas there is one min.insync.replicas for all brokers, and it stays. */
-static bool breaks_elr(const struct config_alter *ca, struct config_alteration *al,
-                       const struct image *im, const struct outcome *out)
+/* KIP-966: with eligible leader replicas there is one min.insync.replicas for all brokers, and it
+ * stays. */
+static bool breaks_elr(const struct config_alter *ca,
+                       struct config_alteration *al,
+                       const struct image *im,
+                       const struct outcome *out)
 {
     if (al->type != CONFIG_RESOURCE_BROKER || !has_elr(im)) {
         return false;
@@ -442,8 +464,10 @@ static bool breaks_elr(const struct config_alter *ca, struct config_alteration *
     return false;
 }
 
-static enum kafka_error check_topic(const struct config_alter *ca, const struct image *im,
-                                    struct config_alteration *al, const struct outcome *out,
+static enum kafka_error check_topic(const struct config_alter *ca,
+                                    const struct image *im,
+                                    struct config_alteration *al,
+                                    const struct outcome *out,
                                     struct str *ret_message)
 {
     if (al->name.len == 0) {
@@ -467,15 +491,17 @@ static enum kafka_error check_topic(const struct config_alter *ca, const struct 
     }
     if (image_topic_by_name(im, al->name) == NULL) {
         SHOWN(shown);
-        *ret_message = arena_printf(ca->arena, "The topic '%s' does not exist.",
-                                    str_escape(&shown, al->name));
+        *ret_message =
+            arena_printf(ca->arena, "The topic '%s' does not exist.", str_escape(&shown, al->name));
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     return KAFKA_ERROR_NONE;
 }
 
-static enum kafka_error check_outcome(const struct config_alter *ca, const struct image *im,
-                                      struct config_alteration *al, const struct outcome *out,
+static enum kafka_error check_outcome(const struct config_alter *ca,
+                                      const struct image *im,
+                                      struct config_alteration *al,
+                                      const struct outcome *out,
                                       struct str *ret_message)
 {
     switch (al->type) {
@@ -492,8 +518,10 @@ static enum kafka_error check_outcome(const struct config_alter *ca, const struc
     }
 }
 
-static int add_records(const struct config_alter *ca, struct config_alteration *al,
-                       const struct outcome *out, struct meta_records *records)
+static int add_records(const struct config_alter *ca,
+                       struct config_alteration *al,
+                       const struct outcome *out,
+                       struct meta_records *records)
 {
     for (size_t i = 0; i < out->records_count; i++) {
         if (out->records[i].name.len > INT16_MAX || out->records[i].value.len > INT16_MAX) {
@@ -516,8 +544,10 @@ static int add_records(const struct config_alter *ca, struct config_alteration *
     return 0;
 }
 
-static int decide_one(const struct config_alter *ca, struct config_alteration *al,
-                      const struct image *im, struct meta_records *records)
+static int decide_one(const struct config_alter *ca,
+                      struct config_alteration *al,
+                      const struct image *im,
+                      struct meta_records *records)
 {
     struct outcome out;
     if (!work_out(ca, al, im, &out) || breaks_elr(ca, al, im, &out)) {
@@ -533,7 +563,8 @@ static int decide_one(const struct config_alter *ca, struct config_alteration *a
     return add_records(ca, al, &out, records);
 }
 
-int config_alter_decide(const struct config_alter *ca, const struct image *im,
+int config_alter_decide(const struct config_alter *ca,
+                        const struct image *im,
                         struct meta_records *records)
 {
     refuse_twins(ca);

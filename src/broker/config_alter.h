@@ -1,7 +1,8 @@
 /*
- * AlterConfigs and IncrementalAlterConfigs: from requests to ConfigRecords and answers. Pure but for
- * config, image and arena; runs on the metadata thread with the newest image. Kafka's ConfigAdminManager (what
- * the broker refuses by itself) and ConfigurationControlManager (the controller).
+ * AlterConfigs and IncrementalAlterConfigs: from requests to ConfigRecords and answers. Pure but
+ * for config, image and arena; runs on the metadata thread with the newest image. Kafka's
+ * ConfigAdminManager (what the broker refuses by itself) and ConfigurationControlManager (the
+ * controller).
  */
 #ifndef BROKER_CONFIG_ALTER_H
 #define BROKER_CONFIG_ALTER_H
@@ -31,7 +32,7 @@ struct config_alteration {
     struct str name;
     struct config_change *changes; /* sorted by the call */
     size_t changes_count;
-    bool is_settled;        /* error and message stand: nothing more is done about it */
+    bool is_settled; /* error and message stand: nothing more is done about it */
     enum kafka_error error;
     struct str message; /* null: none */
 };
@@ -55,7 +56,8 @@ struct config_alter {
 
 /* Decides about every resource that is not settled and adds records for those that are good.
  * Negative: our failure. */
-must_check int config_alter_decide(const struct config_alter *ca, const struct image *im,
+must_check int config_alter_decide(const struct config_alter *ca,
+                                   const struct image *im,
                                    struct meta_records *records);
 
 #endif

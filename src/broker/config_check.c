@@ -81,7 +81,8 @@ static bool check_orders(const struct checker *ck)
     return true;
 }
 
-/* The first key of a family that is set decides; then it must be at least `min`, or be unlimited. */
+/* The first key of a family that is set decides; then it must be at least `min`, or be unlimited.
+ */
 static const struct {
     const char *key;
     const char *shown;
@@ -135,8 +136,7 @@ static bool check_log(const struct checker *ck)
 static struct str effective_str(const struct checker *ck, const char *name)
 {
     enum config_source source;
-    return str_trim(
-        config_view_text(ck->view, config_table_find_broker(str_from(name)), &source));
+    return str_trim(config_view_text(ck->view, config_table_find_broker(str_from(name)), &source));
 }
 
 static bool check_requests(const struct checker *ck)
@@ -217,16 +217,15 @@ static bool check_plugins(const struct checker *ck)
     config_entries(ck->c, &entries, &entries_count);
     for (size_t i = 0; i < entries_count; i++) {
         const struct config_row *row = entries[i].row;
-        if (row == NULL || (row->type != CONFIG_TYPE_CLASS &&
-                            strcmp(row->name, "authorizer.class.name") != 0)) {
+        if (row == NULL ||
+            (row->type != CONFIG_TYPE_CLASS && strcmp(row->name, "authorizer.class.name") != 0)) {
             continue;
         }
         struct str text = str_trim(entries[i].text);
-        if (text.len > 0 &&
-            !(row->default_text != NULL && str_is(text, row->default_text))) {
-            return refuse(ck,
-                          "%s: the Java class " STR_FMT " cannot be loaded here; leave the key out.",
-                          row->name, STR_ARG(text));
+        if (text.len > 0 && !(row->default_text != NULL && str_is(text, row->default_text))) {
+            return refuse(
+                ck, "%s: the Java class " STR_FMT " cannot be loaded here; leave the key out.",
+                row->name, STR_ARG(text));
         }
     }
     if (effective_str(ck, "config.providers").len > 0) {
@@ -259,7 +258,8 @@ static bool check_identity(const struct checker *ck)
     }
     if (config_get_int(ck->c, "broker.id") != config_get_int(ck->c, "node.id")) {
         return refuse(ck,
-                      "broker.id (%" PRId64 ") must be the same as node.id (%" PRId64 "); it is its "
+                      "broker.id (%" PRId64 ") must be the same as node.id (%" PRId64
+                      "); it is its "
                       "older name.",
                       config_get_int(ck->c, "broker.id"), config_get_int(ck->c, "node.id"));
     }

@@ -6,8 +6,9 @@
 #include "base/base.h"
 #include "broker/config.h"
 
-/* False: *ret_message (in the arena) names key, value and what is allowed. Types are checked before. */
-must_check bool config_check(const struct config_view *view, struct arena *arena,
-                             struct str *ret_message);
+/* False: *ret_message (in the arena) names key, value and what is allowed. Types are checked
+ * before. */
+must_check bool
+config_check(const struct config_view *view, struct arena *arena, struct str *ret_message);
 
 #endif

@@ -1,13 +1,13 @@
 /*
  * Descriptions of configs.
  *
- * The synonyms of a broker key are its family (log.retention.ms, .minutes, .hours): for each source,
- * from the strongest to the weakest, each of the family that is set there. What stands before the
- * first entry of the key's own name is dropped, so that a member which is set nowhere has none. The
- * first synonym is the one in force and gives the source.
+ * The synonyms of a broker key are its family (log.retention.ms, .minutes, .hours): for each
+ * source, from the strongest to the weakest, each of the family that is set there. What stands
+ * before the first entry of the key's own name is dropped, so that a member which is set nowhere
+ * has none. The first synonym is the one in force and gives the source.
  *
- * Broker keys that no table knows are kept by Kafka and shown as sensitive: value null, type unknown.
- * A key "listener.name.x.key" is typed like its base, which is its synonym.
+ * Broker keys that no table knows are kept by Kafka and shown as sensitive: value null, type
+ * unknown. A key "listener.name.x.key" is typed like its base, which is its synonym.
  */
 #include "broker/config_describe.h"
 
@@ -22,7 +22,8 @@ static const char *const families[][FAMILY_MAX] = {
     {"log.retention.ms", "log.retention.minutes", "log.retention.hours"},
 };
 
-/* A key that is one of a family belongs to it; log.flush.scheduler.interval.ms only lends its value. */
+/* A key that is one of a family belongs to it; log.flush.scheduler.interval.ms only lends its
+ * value. */
 static bool is_member(struct str name, const char *const *family, size_t index)
 {
     return family[index] != NULL && str_is(name, family[index]) &&
@@ -82,12 +83,12 @@ static bool is_sensitive(const struct config_row *row)
     return row == NULL || row->type == CONFIG_TYPE_PASSWORD;
 }
 
-#define SOURCES 4
+#define SOURCES      4
 #define SYNONYMS_MAX (SOURCES * FAMILY_MAX)
 
 /* All synonyms of a broker key into room for SYNONYMS_MAX. */
-static size_t list_synonyms(const struct config_view *view, struct str name,
-                            struct config_synonym *ret)
+static size_t
+list_synonyms(const struct config_view *view, struct str name, struct config_synonym *ret)
 {
     static const enum config_source sources[SOURCES] = {
         CONFIG_SOURCE_DYNAMIC_BROKER,
@@ -157,8 +158,11 @@ static struct config_description *add(struct config_descriptions *all, struct ar
 }
 
 /* Puts `first` (unless its value is null) before the list. */
-static void set_synonyms(struct config_description *cd, const struct config_synonym *first,
-                         const struct config_synonym *list, size_t count, struct arena *arena)
+static void set_synonyms(struct config_description *cd,
+                         const struct config_synonym *first,
+                         const struct config_synonym *list,
+                         size_t count,
+                         struct arena *arena)
 {
     size_t lead = first == NULL ? 0 : 1;
     cd->synonyms = arena_alloc(arena, (count + lead) * sizeof(*cd->synonyms) + 1);
@@ -172,7 +176,8 @@ static void set_synonyms(struct config_description *cd, const struct config_syno
     cd->source = cd->synonyms_count > 0 ? cd->synonyms[0].source : CONFIG_SOURCE_DEFAULT;
 }
 
-static struct str parse_and_print(const struct config_row *row, struct str text, struct arena *arena)
+static struct str
+parse_and_print(const struct config_row *row, struct str text, struct arena *arena)
 {
     struct config_value value;
     struct str message;
@@ -182,8 +187,8 @@ static struct str parse_and_print(const struct config_row *row, struct str text,
     return config_value_print(row, &value, arena);
 }
 
-static const struct image_config *find_own(const struct image_config *own, size_t count,
-                                           struct str name)
+static const struct image_config *
+find_own(const struct image_config *own, size_t count, struct str name)
 {
     for (size_t i = 0; i < count; i++) {
         if (str_equal(own[i].name, name)) {
@@ -193,7 +198,8 @@ static const struct image_config *find_own(const struct image_config *own, size_
     return NULL;
 }
 
-static bool is_shown(const struct config_row *row, bool is_set, const struct config_selection *select)
+static bool
+is_shown(const struct config_row *row, bool is_set, const struct config_selection *select)
 {
     switch (row->audience) {
     case CONFIG_PUBLIC:
@@ -209,8 +215,10 @@ static bool is_shown(const struct config_row *row, bool is_set, const struct con
 
 /* ---- topics ---- */
 
-static void describe_topic_key(const struct config_view *view, const struct config_row *row,
-                               const struct image_config *mine, struct arena *arena,
+static void describe_topic_key(const struct config_view *view,
+                               const struct config_row *row,
+                               const struct image_config *mine,
+                               struct arena *arena,
                                struct config_description *cd)
 {
     cd->name = str_from(row->name);
@@ -233,9 +241,12 @@ static void describe_topic_key(const struct config_view *view, const struct conf
     set_synonyms(cd, mine == NULL ? NULL : &first, list, count, arena);
 }
 
-void config_describe_topic(const struct config *c, const struct image *im,
-                           const struct image_config *own, size_t own_count,
-                           const struct config_selection *select, struct arena *arena,
+void config_describe_topic(const struct config *c,
+                           const struct image *im,
+                           const struct image_config *own,
+                           size_t own_count,
+                           const struct config_selection *select,
+                           struct arena *arena,
                            struct config_descriptions *ret)
 {
     struct config_view view = config_view_of(c, im);
@@ -249,8 +260,10 @@ void config_describe_topic(const struct config *c, const struct image *im,
 }
 
 /* A topic that is being made is told what was given, not what it was read as. */
-static void describe_created_key(const struct config_view *view, const struct config_row *row,
-                                 const struct image_config *mine, struct arena *arena,
+static void describe_created_key(const struct config_view *view,
+                                 const struct config_row *row,
+                                 const struct image_config *mine,
+                                 struct arena *arena,
                                  struct create_topics_response_creatable_topic_configs *ret)
 {
     *ret = create_topics_response_creatable_topic_configs_default;
@@ -264,8 +277,8 @@ static void describe_created_key(const struct config_view *view, const struct co
     }
     const struct config_synonym_rule *rule = config_table_synonym_rule(str_from(row->name));
     const struct config_row *broker_row;
-    for (size_t i = 0;
-         rule != NULL && (broker_row = config_synonym_row(view->c, rule, i)) != NULL; i++) {
+    for (size_t i = 0; rule != NULL && (broker_row = config_synonym_row(view->c, rule, i)) != NULL;
+         i++) {
         enum config_source source;
         struct str text = config_view_text(view, broker_row, &source);
         if (str_is_null(text) || source == CONFIG_SOURCE_DEFAULT) {
@@ -280,8 +293,11 @@ static void describe_created_key(const struct config_view *view, const struct co
     }
 }
 
-void config_describe_created(void *ctx, const struct image *im, const struct image_config *configs,
-                             size_t count, struct arena *arena,
+void config_describe_created(void *ctx,
+                             const struct image *im,
+                             const struct image_config *configs,
+                             size_t count,
+                             struct arena *arena,
                              struct create_topics_response_creatable_topic_configs **ret,
                              int32_t *ret_count)
 {
@@ -303,8 +319,10 @@ void config_describe_created(void *ctx, const struct image *im, const struct ima
 
 /* ---- brokers ---- */
 
-static void describe_broker_key(const struct config_view *view, struct str name,
-                                const struct config_row *row, struct arena *arena,
+static void describe_broker_key(const struct config_view *view,
+                                struct str name,
+                                const struct config_row *row,
+                                struct arena *arena,
                                 struct config_description *cd)
 {
     struct config_synonym list[SYNONYMS_MAX];
@@ -325,9 +343,12 @@ static void describe_broker_key(const struct config_view *view, struct str name,
 }
 
 /* Keys of a dynamic resource that the tables do not hold by this name. */
-static void describe_strangers(const struct config_view *view, const struct image_config *list,
-                               size_t list_count, const struct config_selection *select,
-                               struct arena *arena, struct config_descriptions *ret)
+static void describe_strangers(const struct config_view *view,
+                               const struct image_config *list,
+                               size_t list_count,
+                               const struct config_selection *select,
+                               struct arena *arena,
+                               struct config_descriptions *ret)
 {
     for (size_t i = 0; i < list_count; i++) {
         struct str name = list[i].name;
@@ -335,17 +356,20 @@ static void describe_strangers(const struct config_view *view, const struct imag
             continue;
         }
         /* What is static, or this broker's own, has been described before. */
-        bool is_known = config_entry(view->c, name) != NULL ||
-                        (list == view->shared && !str_is_null(config_view_text_at(
-                                                     view, name, NULL, CONFIG_SOURCE_DYNAMIC_BROKER)));
+        bool is_known =
+            config_entry(view->c, name) != NULL ||
+            (list == view->shared &&
+             !str_is_null(config_view_text_at(view, name, NULL, CONFIG_SOURCE_DYNAMIC_BROKER)));
         if (!is_known) {
             describe_broker_key(view, name, find_row(name), arena, add(ret, arena));
         }
     }
 }
 
-void config_describe_broker(const struct config *c, const struct image *im,
-                            const struct config_selection *select, struct arena *arena,
+void config_describe_broker(const struct config *c,
+                            const struct image *im,
+                            const struct config_selection *select,
+                            struct arena *arena,
                             struct config_descriptions *ret)
 {
     struct config_view view = config_view_of(c, im);
@@ -358,7 +382,8 @@ void config_describe_broker(const struct config *c, const struct image *im,
             continue;
         }
         bool is_set = config_entry(c, name) != NULL;
-        is_set |= !str_is_null(config_view_text_at(&view, name, NULL, CONFIG_SOURCE_DYNAMIC_BROKER));
+        is_set |=
+            !str_is_null(config_view_text_at(&view, name, NULL, CONFIG_SOURCE_DYNAMIC_BROKER));
         is_set |= !str_is_null(
             config_view_text_at(&view, name, NULL, CONFIG_SOURCE_DYNAMIC_DEFAULT_BROKER));
         if (is_shown(rows[i], is_set, select)) {
@@ -378,8 +403,10 @@ void config_describe_broker(const struct config *c, const struct image *im,
     describe_strangers(&view, view.shared, view.shared_count, select, arena, ret);
 }
 
-void config_describe_cluster(const struct config *c, const struct image *im,
-                             const struct config_selection *select, struct arena *arena,
+void config_describe_cluster(const struct config *c,
+                             const struct image *im,
+                             const struct config_selection *select,
+                             struct arena *arena,
                              struct config_descriptions *ret)
 {
     struct config_view view = config_view_of(c, im);
@@ -419,7 +446,8 @@ static const struct config_row *group_synonym(struct str name)
 
 static struct str inherited_group_value(const struct config_view *view,
                                         const struct config_row *row,
-                                        const struct config_row *broker_row, struct arena *arena)
+                                        const struct config_row *broker_row,
+                                        struct arena *arena)
 {
     if (broker_row == NULL) {
         return str_from(row->default_text);
@@ -436,9 +464,12 @@ static struct str inherited_group_value(const struct config_view *view,
     return text;
 }
 
-void config_describe_group(const struct config *c, const struct image *im,
-                           const struct image_config *own, size_t own_count,
-                           const struct config_selection *select, struct arena *arena,
+void config_describe_group(const struct config *c,
+                           const struct image *im,
+                           const struct image_config *own,
+                           size_t own_count,
+                           const struct config_selection *select,
+                           struct arena *arena,
                            struct config_descriptions *ret)
 {
     struct config_view view = config_view_of(c, im);
@@ -476,8 +507,10 @@ void config_describe_group(const struct config *c, const struct image *im,
     }
 }
 
-void config_describe_client_metrics(const struct image_config *own, size_t own_count,
-                                    const struct config_selection *select, struct arena *arena,
+void config_describe_client_metrics(const struct image_config *own,
+                                    size_t own_count,
+                                    const struct config_selection *select,
+                                    struct arena *arena,
                                     struct config_descriptions *ret)
 {
     for (size_t i = 0; i < config_table_client_metrics.count; i++) {

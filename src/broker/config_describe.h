@@ -42,29 +42,44 @@ struct config_selection {
 };
 
 /* `own`: the configs of the topic, group or subscription itself. */
-void config_describe_topic(const struct config *c, const struct image *im,
-                           const struct image_config *own, size_t own_count,
-                           const struct config_selection *select, struct arena *arena,
+void config_describe_topic(const struct config *c,
+                           const struct image *im,
+                           const struct image_config *own,
+                           size_t own_count,
+                           const struct config_selection *select,
+                           struct arena *arena,
                            struct config_descriptions *ret);
-void config_describe_broker(const struct config *c, const struct image *im,
-                            const struct config_selection *select, struct arena *arena,
+void config_describe_broker(const struct config *c,
+                            const struct image *im,
+                            const struct config_selection *select,
+                            struct arena *arena,
                             struct config_descriptions *ret);
 /* The dynamic defaults of all brokers. */
-void config_describe_cluster(const struct config *c, const struct image *im,
-                             const struct config_selection *select, struct arena *arena,
+void config_describe_cluster(const struct config *c,
+                             const struct image *im,
+                             const struct config_selection *select,
+                             struct arena *arena,
                              struct config_descriptions *ret);
-void config_describe_group(const struct config *c, const struct image *im,
-                           const struct image_config *own, size_t own_count,
-                           const struct config_selection *select, struct arena *arena,
+void config_describe_group(const struct config *c,
+                           const struct image *im,
+                           const struct image_config *own,
+                           size_t own_count,
+                           const struct config_selection *select,
+                           struct arena *arena,
                            struct config_descriptions *ret);
-void config_describe_client_metrics(const struct image_config *own, size_t own_count,
-                                    const struct config_selection *select, struct arena *arena,
+void config_describe_client_metrics(const struct image_config *own,
+                                    size_t own_count,
+                                    const struct config_selection *select,
+                                    struct arena *arena,
                                     struct config_descriptions *ret);
 
-/* For the answer about a topic that is being created: values as they were given. `ctx` is the struct config.
- * Fits controller.list_configs. */
-void config_describe_created(void *ctx, const struct image *im, const struct image_config *configs,
-                             size_t count, struct arena *arena,
+/* For the answer about a topic that is being created: values as they were given. `ctx` is the
+ * struct config. Fits controller.list_configs. */
+void config_describe_created(void *ctx,
+                             const struct image *im,
+                             const struct image_config *configs,
+                             size_t count,
+                             struct arena *arena,
                              struct create_topics_response_creatable_topic_configs **ret,
                              int32_t *ret_count);
 

@@ -117,8 +117,8 @@ static bool find_in_map(struct str map, struct str name, int16_t *ret)
     struct str pair;
     while (str_split(&rest, ',', &pair)) {
         struct str listener;
-        if (str_split(&pair, ':', &listener) &&
-            str_equal_ignore_case(str_trim(listener), name) && find_protocol(str_trim(pair), ret)) {
+        if (str_split(&pair, ':', &listener) && str_equal_ignore_case(str_trim(listener), name) &&
+            find_protocol(str_trim(pair), ret)) {
             is_found = true;
         }
     }
@@ -154,8 +154,8 @@ static bool check_map(struct str map, struct arena *arena, struct str *ret_messa
 }
 
 /* Without a map of one's own, a controller listener may have any name. */
-static bool find_listener_protocol(const struct config_listeners_input *in, struct str name,
-                                   int16_t *ret)
+static bool
+find_listener_protocol(const struct config_listeners_input *in, struct str name, int16_t *ret)
 {
     if (find_in_map(in->protocol_map, name, ret)) {
         return true;
@@ -187,9 +187,13 @@ static bool may_share_port(const struct config_listener *a, const struct config_
     return (is_ipv4(a->host) && is_ipv6(b->host)) || (is_ipv6(a->host) && is_ipv4(b->host));
 }
 
-static bool parse_all(const struct config_listeners_input *in, const char *key,
-                      const struct str *texts, size_t count, struct arena *arena,
-                      struct config_listener *ret, struct str *ret_message)
+static bool parse_all(const struct config_listeners_input *in,
+                      const char *key,
+                      const struct str *texts,
+                      size_t count,
+                      struct arena *arena,
+                      struct config_listener *ret,
+                      struct str *ret_message)
 {
     for (size_t i = 0; i < count; i++) {
         if (!config_listeners_parse_one(texts[i], arena, &ret[i])) {
@@ -209,8 +213,10 @@ static bool parse_all(const struct config_listeners_input *in, const char *key,
     return true;
 }
 
-static bool check_names_and_ports(const struct config_listener *list, size_t count,
-                                  struct arena *arena, struct str *ret_message)
+static bool check_names_and_ports(const struct config_listener *list,
+                                  size_t count,
+                                  struct arena *arena,
+                                  struct str *ret_message)
 {
     for (size_t i = 0; i < count; i++) {
         for (size_t j = i + 1; j < count; j++) {
@@ -225,16 +231,18 @@ static bool check_names_and_ports(const struct config_listener *list, size_t cou
                 return refuse(arena, ret_message,
                               "listeners: each listener must have a different port, and " STR_FMT
                               " and " STR_FMT " have port %u.",
-                              STR_ARG(list[i].name), STR_ARG(list[j].name),
-                              (unsigned)list[i].port);
+                              STR_ARG(list[i].name), STR_ARG(list[j].name), (unsigned)list[i].port);
             }
         }
     }
     return true;
 }
 
-static bool check_roles(const struct config_listeners_input *in, const struct config_listener *list,
-                        size_t count, struct arena *arena, struct str *ret_message)
+static bool check_roles(const struct config_listeners_input *in,
+                        const struct config_listener *list,
+                        size_t count,
+                        struct arena *arena,
+                        struct str *ret_message)
 {
     size_t controllers = 0;
     for (size_t i = 0; i < count; i++) {
@@ -263,8 +271,11 @@ static bool check_roles(const struct config_listeners_input *in, const struct co
 }
 
 /* Copies what is advertised into the listener of that name. */
-static bool match_advertised(const struct config_listener *advertised, size_t advertised_count,
-                             struct config_listener *list, size_t count, struct arena *arena,
+static bool match_advertised(const struct config_listener *advertised,
+                             size_t advertised_count,
+                             struct config_listener *list,
+                             size_t count,
+                             struct arena *arena,
                              struct str *ret_message)
 {
     for (size_t i = 0; i < advertised_count; i++) {
@@ -292,8 +303,11 @@ static bool match_advertised(const struct config_listener *advertised, size_t ad
     return true;
 }
 
-static bool advertise(const struct config_listeners_input *in, struct config_listener *list,
-                      size_t count, struct arena *arena, struct str *ret_message)
+static bool advertise(const struct config_listeners_input *in,
+                      struct config_listener *list,
+                      size_t count,
+                      struct arena *arena,
+                      struct str *ret_message)
 {
     if (in->advertised_count == 0) {
         for (size_t i = 0; i < count; i++) {
@@ -335,8 +349,10 @@ static bool advertise(const struct config_listeners_input *in, struct config_lis
 }
 
 static bool check_inter_broker(const struct config_listeners_input *in,
-                               const struct config_listener *list, size_t count,
-                               struct arena *arena, struct str *ret_message)
+                               const struct config_listener *list,
+                               size_t count,
+                               struct arena *arena,
+                               struct str *ret_message)
 {
     struct str name = in->inter_broker_name;
     if (!str_is_null(name) && in->is_inter_broker_protocol_set) {
@@ -359,14 +375,14 @@ static bool check_inter_broker(const struct config_listeners_input *in,
                   STR_ARG(name));
 }
 
-bool config_listeners_parse(const struct config_listeners_input *in, struct arena *arena,
-                            struct config_listener **ret, size_t *ret_count,
+bool config_listeners_parse(const struct config_listeners_input *in,
+                            struct arena *arena,
+                            struct config_listener **ret,
+                            size_t *ret_count,
                             struct str *ret_message)
 {
-    if (in->listeners_count > CONFIG_LISTENERS_MAX ||
-        in->advertised_count > CONFIG_LISTENERS_MAX) {
-        return refuse(arena, ret_message, "listeners: more than %d of them.",
-                      CONFIG_LISTENERS_MAX);
+    if (in->listeners_count > CONFIG_LISTENERS_MAX || in->advertised_count > CONFIG_LISTENERS_MAX) {
+        return refuse(arena, ret_message, "listeners: more than %d of them.", CONFIG_LISTENERS_MAX);
     }
     size_t count = in->listeners_count;
     struct config_listener *list = arena_alloc(arena, count * sizeof(*list));

@@ -37,23 +37,25 @@ struct config_listeners_input {
     size_t advertised_count;
     const struct str *controller_names;
     size_t controller_names_count;
-    struct str protocol_map;         /* NAME:PROTOCOL,... */
-    bool is_protocol_map_set;        /* not the default */
-    bool needs_controller_listener;  /* one of controller_names must be in listeners */
-    struct str inter_broker_name;    /* null: not set */
+    struct str protocol_map;        /* NAME:PROTOCOL,... */
+    bool is_protocol_map_set;       /* not the default */
+    bool needs_controller_listener; /* one of controller_names must be in listeners */
+    struct str inter_broker_name;   /* null: not set */
     struct str inter_broker_protocol;
     bool is_inter_broker_protocol_set;
     struct str machine_name; /* advertised where a listener has no host */
 };
 
 /* False: *ret_message says what is wrong. Results are in the arena. */
-must_check bool config_listeners_parse(const struct config_listeners_input *in, struct arena *arena,
-                                       struct config_listener **ret, size_t *ret_count,
+must_check bool config_listeners_parse(const struct config_listeners_input *in,
+                                       struct arena *arena,
+                                       struct config_listener **ret,
+                                       size_t *ret_count,
                                        struct str *ret_message);
 
 /* One NAME://host:port (host may be in brackets); false: it does not follow the form. */
-must_check bool config_listeners_parse_one(struct str text, struct arena *arena,
-                                           struct config_listener *ret);
+must_check bool
+config_listeners_parse_one(struct str text, struct arena *arena, struct config_listener *ret);
 
 const char *config_listeners_protocol_name(int16_t protocol);
 

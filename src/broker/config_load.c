@@ -14,28 +14,20 @@
 #include "broker/config_check.h"
 #include "broker/properties.h"
 
-/* What holds without a file: the values of Kafka's own server.properties, on a private address. */
+/* What holds without a file: the values of Kafka's own server.properties, on a private address; but
+ * for keys that it sets to their defaults: those stay defaults for DescribeConfigs too. */
 static const char built_in[] = "process.roles=broker,controller\n"
                                "node.id=1\n"
                                "controller.quorum.bootstrap.servers=127.0.0.1:9093\n"
                                "listeners=PLAINTEXT://127.0.0.1:9092\n"
                                "controller.listener.names=CONTROLLER\n"
-                               "num.network.threads=3\n"
-                               "num.io.threads=8\n"
-                               "socket.send.buffer.bytes=102400\n"
-                               "socket.receive.buffer.bytes=102400\n"
-                               "socket.request.max.bytes=104857600\n"
                                "log.dirs=./jackdaw-data\n"
-                               "num.partitions=1\n"
                                "num.recovery.threads.per.data.dir=1\n"
                                "offsets.topic.replication.factor=1\n"
                                "share.coordinator.state.topic.replication.factor=1\n"
                                "share.coordinator.state.topic.min.isr=1\n"
                                "transaction.state.log.replication.factor=1\n"
-                               "transaction.state.log.min.isr=1\n"
-                               "log.retention.hours=168\n"
-                               "log.segment.bytes=1073741824\n"
-                               "log.retention.check.interval.ms=300000\n";
+                               "transaction.state.log.min.isr=1\n";
 
 struct loader {
     const struct config_input *in;
@@ -58,8 +50,8 @@ static bool refuse(struct loader *ld, const char *format, ...)
     return false;
 }
 
-static bool add_properties(struct loader *ld, struct str text, const char *file_name,
-                           enum config_origin origin)
+static bool
+add_properties(struct loader *ld, struct str text, const char *file_name, enum config_origin origin)
 {
     struct property *items;
     size_t count;
@@ -69,8 +61,8 @@ static bool add_properties(struct loader *ld, struct str text, const char *file_
         return refuse(ld, "%s: more than %d lines.", file_name, PROPERTIES_MAX);
     }
     if (err < 0) {
-        return refuse(ld, "%s, line %d: \\u must be followed by four hexadecimal digits.", file_name,
-                      line);
+        return refuse(ld, "%s, line %d: \\u must be followed by four hexadecimal digits.",
+                      file_name, line);
     }
     for (size_t i = 0; i < count; i++) {
         config_set(ld->c, items[i].key, items[i].value, origin);
@@ -82,10 +74,9 @@ static bool add_properties(struct loader *ld, struct str text, const char *file_
 static bool is_of_scripts(struct str name)
 {
     static const char *const prefixes[] = {
-        "KAFKA_HEAP_OPTS", "KAFKA_OPTS",    "KAFKA_JMX_",  "KAFKA_LOG4J_",
-        "KAFKA_GC_",       "KAFKA_JVM_",    "KAFKA_DEBUG", "KAFKA_VERSION",
-        "KAFKA_HOME",      "KAFKA_TOOLS_",  "KAFKA_MODE",  "KAFKA_CLASSPATH",
-        "KAFKA_RUN_CLASS", "KAFKA_CLUSTER",
+        "KAFKA_HEAP_OPTS", "KAFKA_OPTS",      "KAFKA_JMX_",      "KAFKA_LOG4J_",  "KAFKA_GC_",
+        "KAFKA_JVM_",      "KAFKA_DEBUG",     "KAFKA_VERSION",   "KAFKA_HOME",    "KAFKA_TOOLS_",
+        "KAFKA_MODE",      "KAFKA_CLASSPATH", "KAFKA_RUN_CLASS", "KAFKA_CLUSTER",
     };
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
         if (str_starts_with(name, str_from(prefixes[i]))) {
@@ -156,8 +147,8 @@ static void add_environment(struct loader *ld)
         }
         const struct config_row *nearest = config_table_nearest(key);
         LOG_INFO(ld->logger, FAC_CONFIG, "%.*s of the environment is no key and ignored%s%s",
-                 (int)min_size(name.len, 200), name.ptr, nearest == NULL ? "" : "; nearest key: ",
-                 nearest == NULL ? "" : nearest->name);
+                 (int)min_size(name.len, 200), name.ptr,
+                 nearest == NULL ? "" : "; nearest key: ", nearest == NULL ? "" : nearest->name);
     }
 }
 
@@ -227,8 +218,7 @@ static bool apply_listen(struct loader *ld, struct str address)
                             text.len > 0 ? "," : "", STR_ARG(item));
     }
     struct config_listener check_form;
-    struct str whole =
-        arena_printf(&ld->arena, "PLAINTEXT://" STR_FMT, STR_ARG(address));
+    struct str whole = arena_printf(&ld->arena, "PLAINTEXT://" STR_FMT, STR_ARG(address));
     if (!is_placed || !config_listeners_parse_one(whole, &ld->arena, &check_form)) {
         return refuse(ld, "--listen " STR_FMT ": it must have the form HOST:PORT.",
                       STR_ARG(address));
@@ -275,8 +265,8 @@ static void warn_unknown(struct loader *ld)
         strbuf_init(&sb, memory, sizeof(memory));
         const struct config_row *nearest = config_table_nearest(entries[i].name);
         LOG_WARN(ld->logger, FAC_CONFIG, "unknown key %s is ignored%s%s",
-                 str_escape(&sb, entries[i].name), nearest == NULL ? "" : "; nearest key: ",
-                 nearest == NULL ? "" : nearest->name);
+                 str_escape(&sb, entries[i].name),
+                 nearest == NULL ? "" : "; nearest key: ", nearest == NULL ? "" : nearest->name);
     }
 }
 
@@ -294,8 +284,7 @@ static bool load_listeners(struct loader *ld)
         .inter_broker_protocol = config_get_str(c, "security.inter.broker.protocol"),
         .is_inter_broker_protocol_set =
             config_entry(c, STR("security.inter.broker.protocol")) != NULL,
-        .machine_name =
-            str_is_null(ld->in->machine_name) ? STR("localhost") : ld->in->machine_name,
+        .machine_name = str_is_null(ld->in->machine_name) ? STR("localhost") : ld->in->machine_name,
     };
     config_get_list(c, "listeners", &ld->arena, &listeners, &in.listeners_count);
     config_get_list(c, "advertised.listeners", &ld->arena, &advertised, &in.advertised_count);
@@ -341,8 +330,11 @@ static bool load(struct loader *ld)
     return config_check(&view, &ld->arena, &ld->message) && load_listeners(ld);
 }
 
-int config_load(const struct config_input *in, struct logger *logger, struct config **ret,
-                char *ret_error, size_t error_cap)
+int config_load(const struct config_input *in,
+                struct logger *logger,
+                struct config **ret,
+                char *ret_error,
+                size_t error_cap)
 {
     struct loader ld = {
         .in = in,

@@ -24,13 +24,16 @@ struct config_input {
     char *const *environment; /* as environ; NULL: none */
     const char *data;         /* log.dirs; NULL: as configured */
     const char *listen;       /* HOST:PORT of the first listener for clients; NULL: as configured */
-    bool is_ephemeral;        /* no flush, no rebalance delay, a free port unless `listen` is given */
-    struct str machine_name;  /* advertised where a listener has no host; null: "localhost" */
+    bool is_ephemeral; /* no flush, no rebalance delay, a free port unless `listen` is given */
+    struct str machine_name; /* advertised where a listener has no host; null: "localhost" */
 };
 
 /* ERR_BAD_ARGUMENT: a mistake of the user, one line in ret_error. Unknown keys are warned about. */
-must_check int config_load(const struct config_input *in, struct logger *logger,
-                           struct config **ret, char *ret_error, size_t error_cap);
+must_check int config_load(const struct config_input *in,
+                           struct logger *logger,
+                           struct config **ret,
+                           char *ret_error,
+                           size_t error_cap);
 
 /* The key that a variable of the environment stands for, in the arena; null: it stands for none. */
 struct str config_load_environment_key(struct str variable, struct arena *arena);

@@ -1,26 +1,32 @@
 /*
  * Checks of dynamic configs.
  *
- * Groups: values, then the bounds that the broker's keys set, then session timeouts against heartbeat
- * intervals. Kafka's GroupConfig.validate: INVALID_CONFIG.
+ * Groups: values, then the bounds that the broker's keys set, then session timeouts against
+ * heartbeat intervals. Kafka's GroupConfig.validate: INVALID_CONFIG.
  *
  * Client metrics: ClientMetricsConfigs.validate: unknown keys and intervals out of range are
  * INVALID_REQUEST, patterns and what cannot be read INVALID_CONFIG.
  *
- * Brokers: DynamicBrokerConfig.validate. Unknown keys are accepted; read-only ones are not, nor keys of
- * one broker for all, nor TLS stores without a listener's prefix. The broker as it would be then has to
- * pass the checks of a start, and numbers of threads may change by half or double only. Always
- * INVALID_REQUEST.
+ * Brokers: DynamicBrokerConfig.validate. Unknown keys are accepted; read-only ones are not, nor
+ * keys of one broker for all, nor TLS stores without a listener's prefix. The broker as it would be
+ * then has to pass the checks of a start, and numbers of threads may change by half or double only.
+ * Always INVALID_REQUEST.
  */
 #include "broker/config_resource.h"
 
 #include "broker/config_check.h"
 
-static enum kafka_error refuse(struct arena *arena, struct str *ret_message, enum kafka_error error,
-                               const char *format, ...) printf_like(4, 5);
+static enum kafka_error refuse(struct arena *arena,
+                               struct str *ret_message,
+                               enum kafka_error error,
+                               const char *format,
+                               ...) printf_like(4, 5);
 
-static enum kafka_error refuse(struct arena *arena, struct str *ret_message, enum kafka_error error,
-                               const char *format, ...)
+static enum kafka_error refuse(struct arena *arena,
+                               struct str *ret_message,
+                               enum kafka_error error,
+                               const char *format,
+                               ...)
 {
     char text[2048];
     va_list args;
@@ -33,14 +39,18 @@ static enum kafka_error refuse(struct arena *arena, struct str *ret_message, enu
 
 /* Room for a client's text in a message. */
 #define SHOWN_MAX 1100
-#define SHOWN(name)                                                                                \
-    char name##_memory[SHOWN_MAX];                                                                 \
-    struct strbuf name;                                                                            \
+#define SHOWN(name)                \
+    char name##_memory[SHOWN_MAX]; \
+    struct strbuf name;            \
     strbuf_init(&(name), name##_memory, sizeof(name##_memory))
 
-static enum kafka_error check_values(const struct config_table *table, const char *what,
-                                     enum kafka_error unknown, const struct image_config *configs,
-                                     size_t count, struct arena *arena, struct str *ret_message)
+static enum kafka_error check_values(const struct config_table *table,
+                                     const char *what,
+                                     enum kafka_error unknown,
+                                     const struct image_config *configs,
+                                     size_t count,
+                                     struct arena *arena,
+                                     struct str *ret_message)
 {
     for (size_t i = 0; i < count; i++) {
         if (config_table_find(table, configs[i].name) == NULL) {
@@ -106,10 +116,12 @@ static const struct {
     {"streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", NULL},
 };
 
-/* A number of the group, or the broker key's (which is the group's behind "group."). Values have been
- * checked. */
-static int64_t group_number(const struct config *c, const struct image *im,
-                            const struct image_config *configs, size_t count,
+/* A number of the group, or the broker key's (which is the group's behind "group."). Values have
+ * been checked. */
+static int64_t group_number(const struct config *c,
+                            const struct image *im,
+                            const struct image_config *configs,
+                            size_t count,
                             const char *broker_key)
 {
     struct str text = find_value(configs, count, broker_key + strlen("group."));
@@ -120,9 +132,12 @@ static int64_t group_number(const struct config *c, const struct image *im,
     return config_effective_int(c, im, broker_key);
 }
 
-static enum kafka_error check_group_bounds(const struct config *c, const struct image *im,
-                                           const struct image_config *configs, size_t count,
-                                           struct arena *arena, struct str *ret_message)
+static enum kafka_error check_group_bounds(const struct config *c,
+                                           const struct image *im,
+                                           const struct image_config *configs,
+                                           size_t count,
+                                           struct arena *arena,
+                                           struct str *ret_message)
 {
     for (size_t i = 0; i < ARRAY_LEN(group_bounds); i++) {
         struct str text = find_value(configs, count, group_bounds[i].key);
@@ -138,8 +153,8 @@ static enum kafka_error check_group_bounds(const struct config *c, const struct 
                            : config_effective_int(c, im, group_bounds[i].high);
         if (number < low) {
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_CONFIG,
-                          "%s (%" PRId64 ") must be at least %s (%" PRId64 ").", group_bounds[i].key,
-                          number, group_bounds[i].low, low);
+                          "%s (%" PRId64 ") must be at least %s (%" PRId64 ").",
+                          group_bounds[i].key, number, group_bounds[i].low, low);
         }
         if (number > high) {
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_CONFIG,
@@ -197,9 +212,12 @@ static bool has_repeated_item(struct str list)
 
 #define RACK_TAGS_BYTES_MAX 4096 /* bounds the work of has_repeated_item */
 
-enum kafka_error config_resource_check_group(const struct config *c, const struct image *im,
-                                             struct str group, const struct image_config *configs,
-                                             size_t count, struct arena *arena,
+enum kafka_error config_resource_check_group(const struct config *c,
+                                             const struct image *im,
+                                             struct str group,
+                                             const struct image_config *configs,
+                                             size_t count,
+                                             struct arena *arena,
                                              struct str *ret_message)
 {
     if (group.len == 0) {
@@ -225,10 +243,11 @@ enum kafka_error config_resource_check_group(const struct config *c, const struc
     }
     struct str tags = find_value(configs, count, "streams.rack.aware.assignment.tags");
     if (!str_is_null(tags) && (tags.len > RACK_TAGS_BYTES_MAX || has_repeated_item(tags))) {
-        return refuse(arena, ret_message, KAFKA_ERROR_INVALID_CONFIG,
-                      "streams.rack.aware.assignment.tags: each tag may be there once, with at most "
-                      "%d bytes in all.",
-                      RACK_TAGS_BYTES_MAX);
+        return refuse(
+            arena, ret_message, KAFKA_ERROR_INVALID_CONFIG,
+            "streams.rack.aware.assignment.tags: each tag may be there once, with at most "
+            "%d bytes in all.",
+            RACK_TAGS_BYTES_MAX);
     }
     struct str topic = find_value(configs, count, "errors.deadletterqueue.topic.name");
     if (!str_is_null(topic) && str_starts_with(str_trim(topic), STR("__"))) {
@@ -284,8 +303,12 @@ static bool is_pattern(struct str s)
 static bool is_match(struct str item)
 {
     static const char *const keys[] = {
-        "client_id",           "client_instance_id",      "client_software_name",
-        "client_software_version", "client_source_address", "client_source_port",
+        "client_id",
+        "client_instance_id",
+        "client_software_name",
+        "client_software_version",
+        "client_source_address",
+        "client_source_port",
     };
     const char *equals = item.len == 0 ? NULL : memchr(item.ptr, '=', item.len);
     if (equals == NULL) {
@@ -303,7 +326,8 @@ static bool is_match(struct str item)
 
 enum kafka_error config_resource_check_client_metrics(struct str subscription,
                                                       const struct image_config *configs,
-                                                      size_t count, struct arena *arena,
+                                                      size_t count,
+                                                      struct arena *arena,
                                                       struct str *ret_message)
 {
     if (subscription.len == 0) {
@@ -366,9 +390,15 @@ static struct str base_of(struct str name)
 }
 
 static const char *const security_keys[] = {
-    "ssl.key.password",       "ssl.keystore.certificate.chain", "ssl.keystore.key",
-    "ssl.keystore.location",  "ssl.keystore.password",          "ssl.keystore.type",
-    "ssl.truststore.certificates", "ssl.truststore.location",   "ssl.truststore.password",
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
     "ssl.truststore.type",
 };
 
@@ -376,8 +406,10 @@ static const char *const security_keys[] = {
 static const char *const shared_listener_keys[] = {"max.connection.creation.rate",
                                                    "max.connections", "num.network.threads"};
 
-static enum kafka_error check_broker_names(struct str resource, const struct image_config *configs,
-                                           size_t count, struct arena *arena,
+static enum kafka_error check_broker_names(struct str resource,
+                                           const struct image_config *configs,
+                                           size_t count,
+                                           struct arena *arena,
                                            struct str *ret_message)
 {
     bool is_for_all = resource.len == 0;
@@ -386,7 +418,8 @@ static enum kafka_error check_broker_names(struct str resource, const struct ima
         const struct config_row *row = config_table_find_broker(name);
         if (row != NULL && row->scope == CONFIG_SCOPE_READ_ONLY) {
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
-                          "%s cannot be changed while the broker runs: it is read-only.", row->name);
+                          "%s cannot be changed while the broker runs: it is read-only.",
+                          row->name);
         }
         if (is_in(name, security_keys, ARRAY_LEN(security_keys))) {
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
@@ -395,10 +428,10 @@ static enum kafka_error check_broker_names(struct str resource, const struct ima
                           row == NULL ? "" : row->name);
         }
         struct str base = base_of(name);
-        bool is_of_one = row != NULL ? row->scope == CONFIG_SCOPE_PER_BROKER
-                                     : !str_is_null(base) &&
-                                           !is_in(base, shared_listener_keys,
-                                                  ARRAY_LEN(shared_listener_keys));
+        bool is_of_one =
+            row != NULL ? row->scope == CONFIG_SCOPE_PER_BROKER
+                        : !str_is_null(base) &&
+                              !is_in(base, shared_listener_keys, ARRAY_LEN(shared_listener_keys));
         if (is_for_all && is_of_one) {
             SHOWN(shown);
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
@@ -410,8 +443,10 @@ static enum kafka_error check_broker_names(struct str resource, const struct ima
 }
 
 static enum kafka_error check_broker_values(const struct config *c,
-                                            const struct image_config *configs, size_t count,
-                                            struct arena *arena, struct str *ret_message)
+                                            const struct image_config *configs,
+                                            size_t count,
+                                            struct arena *arena,
+                                            struct str *ret_message)
 {
     for (size_t i = 0; i < count; i++) {
         struct str name = configs[i].name;
@@ -426,6 +461,11 @@ static enum kafka_error check_broker_values(const struct config *c,
         if (!config_value_parse(row, configs[i].value, arena, &value, ret_message)) {
             return KAFKA_ERROR_INVALID_REQUEST;
         }
+        if (strcmp(row->name, "max.connection.creation.rate") == 0 && value.number < 1) {
+            return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
+                          "max.connection.creation.rate (%" PRId64 ") must be at least 1.",
+                          value.number);
+        }
         if (has_prefix) {
             continue;
         }
@@ -436,7 +476,8 @@ static enum kafka_error check_broker_values(const struct config *c,
                           "%s: the Java class %s cannot be loaded here.", row->name,
                           str_escape(&shown, value.text));
         }
-        for (size_t j = 0; strcmp(row->name, "metric.reporters") == 0 && j < value.items_count; j++) {
+        for (size_t j = 0; strcmp(row->name, "metric.reporters") == 0 && j < value.items_count;
+             j++) {
             if (!str_is(value.items[j], row->default_text)) {
                 return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
                               "%s: the Java class %s cannot be loaded here.", row->name,
@@ -447,8 +488,20 @@ static enum kafka_error check_broker_values(const struct config *c,
                                strcmp(row->name, "listener.security.protocol.map") == 0;
         if (is_of_listeners &&
             !str_equal(str_trim(configs[i].value), config_get_str(c, row->name))) {
+            return refuse(
+                arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
+                "%s cannot be changed while the broker runs; set it in server.properties.",
+                row->name);
+        }
+        struct str row_name = str_from(row->name);
+        bool is_of_security =
+            row->scope == CONFIG_SCOPE_PER_BROKER &&
+            (str_starts_with(row_name, STR("ssl.")) || str_starts_with(row_name, STR("sasl.")));
+        if (is_of_security &&
+            !str_equal(config_value_print(row, &value, arena), config_get_str(c, row->name))) {
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
-                          "%s cannot be changed while the broker runs; set it in server.properties.",
+                          "%s cannot be changed for listeners that exist; set it in "
+                          "server.properties.",
                           row->name);
         }
         if (strcmp(row->name, "log.cleaner.threads") == 0 && value.number < 1) {
@@ -459,8 +512,11 @@ static enum kafka_error check_broker_values(const struct config *c,
     return KAFKA_ERROR_NONE;
 }
 
-static enum kafka_error check_cordoned(const struct config *c, const struct image_config *configs,
-                                       size_t count, struct arena *arena, struct str *ret_message)
+static enum kafka_error check_cordoned(const struct config *c,
+                                       const struct image_config *configs,
+                                       size_t count,
+                                       struct arena *arena,
+                                       struct str *ret_message)
 {
     struct str *dirs;
     size_t dirs_count;
@@ -495,7 +551,8 @@ static const char *const thread_keys[] = {
     "remote.log.reader.threads",
 };
 
-static enum kafka_error check_threads(const struct config_view *before, const struct config_view *after,
+static enum kafka_error check_threads(const struct config_view *before,
+                                      const struct config_view *after,
                                       struct arena *arena,
                                       struct str *ret_message)
 {
@@ -518,10 +575,13 @@ static enum kafka_error check_threads(const struct config_view *before, const st
     return KAFKA_ERROR_NONE;
 }
 
-enum kafka_error config_resource_check_broker(const struct config *c, const struct image *im,
+enum kafka_error config_resource_check_broker(const struct config *c,
+                                              const struct image *im,
                                               struct str resource,
-                                              const struct image_config *configs, size_t count,
-                                              struct arena *arena, struct str *ret_message)
+                                              const struct image_config *configs,
+                                              size_t count,
+                                              struct arena *arena,
+                                              struct str *ret_message)
 {
     enum kafka_error error = check_broker_names(resource, configs, count, arena, ret_message);
     if (error == KAFKA_ERROR_NONE) {
@@ -546,5 +606,6 @@ enum kafka_error config_resource_check_broker(const struct config *c, const stru
     if (error != KAFKA_ERROR_NONE) {
         return error;
     }
-    return config_check(&after, arena, ret_message) ? KAFKA_ERROR_NONE : KAFKA_ERROR_INVALID_REQUEST;
+    return config_check(&after, arena, ret_message) ? KAFKA_ERROR_NONE
+                                                    : KAFKA_ERROR_INVALID_REQUEST;
 }

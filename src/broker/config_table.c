@@ -8,12 +8,8 @@
 #include <assert.h>
 
 static const struct config_table *const broker_tables[] = {
-    &config_table_server,
-    &config_table_log,
-    &config_table_group,
-    &config_table_coord,
-    &config_table_security,
-    &config_table_remote,
+    &config_table_server, &config_table_log,      &config_table_group,
+    &config_table_coord,  &config_table_security, &config_table_remote,
 };
 
 const struct config_table *config_table_broker(size_t index)

@@ -75,7 +75,7 @@ static const struct config_row log_rows[] = {
                "Unset: each acknowledged record is on stable storage. Set: records of a "
                "partition that may gather before a sync, as in Kafka; its maximum leaves syncs "
                "to the page cache."),
-    CONFIG_ROW(LONG, "log.flush.interval.ms", NULL, ANY, CLUSTER, NO_EFFECT, PUBLIC,
+    CONFIG_ROW(LONG, "log.flush.interval.ms", NULL, ANY, CLUSTER, EFFECT, PUBLIC,
                "Longest time that a record may stay unsynced where log.flush.interval.messages "
                "is set."),
     CONFIG_ROW(INT, "log.flush.offset.checkpoint.interval.ms", "60000",

@@ -33,7 +33,7 @@ static const struct config_row topic_rows[] = {
                "Unset here and in log.flush.interval.messages: each acknowledged record is on "
                "stable storage. Set: records that may gather before a sync, as in Kafka; its "
                "maximum leaves syncs to the page cache."),
-    CONFIG_ROW(LONG, "flush.ms", "9223372036854775807", AT_LEAST(0), TOPIC, NO_EFFECT, PUBLIC,
+    CONFIG_ROW(LONG, "flush.ms", "9223372036854775807", AT_LEAST(0), TOPIC, EFFECT, PUBLIC,
                "Longest time that a record may stay unsynced where flush.messages is set."),
     CONFIG_ROW(LIST, "follower.replication.throttled.replicas", "",
                THROTTLED_REPLICAS, TOPIC, NO_EFFECT, PUBLIC,

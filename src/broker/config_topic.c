@@ -2,20 +2,22 @@
  * Topic configs in force.
  *
  * Durability: Kafka's default of flush.messages is "never"; here, unset means that every ack waits
- * for stable storage, and the key has Kafka's meaning only where somebody sets it (for the topic, for
- * the broker dynamically, or in server.properties). DescribeConfigs shows Kafka's default either way.
+ * for stable storage, and the key has Kafka's meaning only where somebody sets it (for the topic,
+ * for the broker dynamically, or in server.properties). DescribeConfigs shows Kafka's default
+ * either way.
  */
 #include "broker/config_topic.h"
 
 #include "wire/compress.h"
 
 struct config_value config_topic_inherited(const struct config_view *view,
-                                           const struct config_row *row, struct arena *arena)
+                                           const struct config_row *row,
+                                           struct arena *arena)
 {
     const struct config_synonym_rule *rule = config_table_synonym_rule(str_from(row->name));
     const struct config_row *broker_row;
-    for (size_t i = 0;
-         rule != NULL && (broker_row = config_synonym_row(view->c, rule, i)) != NULL; i++) {
+    for (size_t i = 0; rule != NULL && (broker_row = config_synonym_row(view->c, rule, i)) != NULL;
+         i++) {
         enum config_source source;
         struct str text = config_view_text(view, broker_row, &source);
         struct config_value value;
@@ -93,12 +95,8 @@ static void set_codec(struct topic_effective *t, struct str name)
         const char *name;
         enum codec_type codec;
     } codecs[] = {
-        {"gzip", CODEC_GZIP},
-        {"lz4", CODEC_LZ4},
-        {"producer", CODEC_NONE},
-        {"snappy", CODEC_SNAPPY},
-        {"uncompressed", CODEC_NONE},
-        {"zstd", CODEC_ZSTD},
+        {"gzip", CODEC_GZIP},     {"lz4", CODEC_LZ4},           {"producer", CODEC_NONE},
+        {"snappy", CODEC_SNAPPY}, {"uncompressed", CODEC_NONE}, {"zstd", CODEC_ZSTD},
     };
     for (size_t i = 0; i < ARRAY_LEN(codecs); i++) {
         if (str_is(name, codecs[i].name)) {
@@ -150,7 +148,9 @@ static void settle_level(struct topic_effective *t)
     }
 }
 
-void config_topic_defaults(const struct config *c, const struct image *im, struct topic_effective *ret)
+void config_topic_defaults(const struct config *c,
+                           const struct image *im,
+                           struct topic_effective *ret)
 {
     struct arena arena;
     arena_init(&arena, 0);
@@ -170,7 +170,9 @@ void config_topic_defaults(const struct config *c, const struct image *im, struc
     settle_level(ret);
 }
 
-void config_topic_override(const struct image_config *own, size_t count, struct topic_effective *ret)
+void config_topic_override(const struct image_config *own,
+                           size_t count,
+                           struct topic_effective *ret)
 {
     if (count == 0) {
         return;
@@ -200,7 +202,9 @@ void config_topic_override(const struct image_config *own, size_t count, struct 
     settle_level(ret);
 }
 
-void config_topic_effective(const struct config *c, const struct image *im, struct str topic,
+void config_topic_effective(const struct config *c,
+                            const struct image *im,
+                            struct str topic,
                             struct topic_effective *ret)
 {
     config_topic_defaults(c, im, ret);
@@ -212,9 +216,12 @@ void config_topic_effective(const struct config *c, const struct image *im, stru
     }
 }
 
-enum kafka_error config_topic_check(void *ctx, const struct image *im,
-                                    const struct image_config *configs, size_t count,
-                                    struct arena *arena, struct str *ret_message)
+enum kafka_error config_topic_check(void *ctx,
+                                    const struct image *im,
+                                    const struct image_config *configs,
+                                    size_t count,
+                                    struct arena *arena,
+                                    struct str *ret_message)
 {
     const struct config *c = ctx;
     for (size_t i = 0; i < count; i++) {

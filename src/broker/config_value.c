@@ -153,7 +153,7 @@ static bool holds(const struct str *items, size_t count, struct str item)
     return false;
 }
 
-static bool list_item_is_allowed(const struct config_row *row, struct str item, size_t count)
+static bool list_item_is_allowed(const struct config_row *row, struct str item)
 {
     switch (row->check) {
     case CONFIG_CHECK_VALUES:
@@ -163,7 +163,7 @@ static bool list_item_is_allowed(const struct config_row *row, struct str item, 
     case CONFIG_CHECK_LIST_OF_SOME:
         return is_named(row, item);
     case CONFIG_CHECK_THROTTLED_REPLICAS:
-        return is_throttled_replica(item) || (count == 1 && str_is(item, "*"));
+        return item.len == 0 || str_is(item, "*") || is_throttled_replica(item);
     case CONFIG_CHECK_VOTERS:
         return is_voter(item);
     case CONFIG_CHECK_HOST_PORTS:
@@ -181,7 +181,21 @@ static bool list_item_is_allowed(const struct config_row *row, struct str item, 
     return true;
 }
 
-static bool parse_list(const struct config_row *row, struct str text, struct arena *arena,
+/* The star of a list of throttled replicas stands alone, but for empty items. */
+static bool is_good_star(const struct config_row *row, const struct config_value *list)
+{
+    size_t stars = 0;
+    size_t filled = 0;
+    for (size_t i = 0; i < list->items_count; i++) {
+        stars += str_is(list->items[i], "*") ? 1 : 0;
+        filled += list->items[i].len > 0 ? 1 : 0;
+    }
+    return row->check != CONFIG_CHECK_THROTTLED_REPLICAS || stars == 0 || filled == 1;
+}
+
+static bool parse_list(const struct config_row *row,
+                       struct str text,
+                       struct arena *arena,
                        struct config_value *ret)
 {
     bool must_have_some =
@@ -204,14 +218,14 @@ static bool parse_list(const struct config_row *row, struct str text, struct are
         }
         struct str item = str_trim(str_of(text.ptr + start, i - start));
         start = i + 1;
-        if (!list_item_is_allowed(row, item, count)) {
+        if (!list_item_is_allowed(row, item)) {
             return false;
         }
         if (may_repeat(row) || !holds(ret->items, ret->items_count, item)) {
             ret->items[ret->items_count++] = item;
         }
     }
-    return true;
+    return is_good_star(row, ret);
 }
 
 static bool parse_number(const struct config_row *row, struct str text, struct config_value *ret)
@@ -241,11 +255,16 @@ static bool parse_double(const struct config_row *row, struct str text, struct c
     if (text.len > 1 && memchr("dDfF", text.ptr[text.len - 1], 4) != NULL) {
         text.len--;
     }
+    /* It also reads NaN, which is neither below a minimum nor above a maximum. */
+    if (str_is(text, "NaN")) {
+        ret->real = (double)NAN;
+        return true;
+    }
     if (str_to_double(text, &ret->real) < 0) {
         return false;
     }
-    return row->check != CONFIG_CHECK_REAL || (ret->real >= (double)row->min / 1000.0 &&
-                                               ret->real <= (double)row->max / 1000.0);
+    return row->check != CONFIG_CHECK_REAL ||
+           (ret->real >= (double)row->min / 1000.0 && ret->real <= (double)row->max / 1000.0);
 }
 
 static bool parse_string(const struct config_row *row, struct str text, struct config_value *ret)
@@ -281,8 +300,11 @@ static bool parse_boolean(struct str text, struct config_value *ret)
     return ret->number == 1 || str_equal_ignore_case(text, STR("false"));
 }
 
-bool config_value_parse(const struct config_row *row, struct str text, struct arena *arena,
-                        struct config_value *ret, struct str *ret_message)
+bool config_value_parse(const struct config_row *row,
+                        struct str text,
+                        struct arena *arena,
+                        struct config_value *ret,
+                        struct str *ret_message)
 {
     *ret = (struct config_value){.is_null = str_is_null(text)};
     if (ret->is_null) {
@@ -347,7 +369,8 @@ void config_value_allowed(const struct config_row *row, struct strbuf *sb)
         strbuf_addf(sb, "true or false");
         return;
     }
-    bool has_names = row->check == CONFIG_CHECK_ONE_OF || row->check == CONFIG_CHECK_ONE_OF_CASELESS;
+    bool has_names =
+        row->check == CONFIG_CHECK_ONE_OF || row->check == CONFIG_CHECK_ONE_OF_CASELESS;
     if (!has_names) {
         const char *name = config_table_type_name(row->type);
         strbuf_addf(sb, "%s %s", name[0] == 'I' ? "an" : "a", name);
@@ -486,7 +509,8 @@ static struct str print_list(const struct config_value *value, struct arena *are
     return strbuf_str(&sb);
 }
 
-struct str config_value_print(const struct config_row *row, const struct config_value *value,
+struct str config_value_print(const struct config_row *row,
+                              const struct config_value *value,
                               struct arena *arena)
 {
     if (value->is_null) {

@@ -22,11 +22,15 @@ struct config_value {
 #define CONFIG_VALUE_ITEMS_MAX 100000 /* of one LIST */
 
 /* False: *ret_message says why not. A null text is a null value, which is never refused here. */
-must_check bool config_value_parse(const struct config_row *row, struct str text, struct arena *arena,
-                                   struct config_value *ret, struct str *ret_message);
+must_check bool config_value_parse(const struct config_row *row,
+                                   struct str text,
+                                   struct arena *arena,
+                                   struct config_value *ret,
+                                   struct str *ret_message);
 
 /* As Kafka's DescribeConfigs shows it; null stays null. In the arena. */
-struct str config_value_print(const struct config_row *row, const struct config_value *value,
+struct str config_value_print(const struct config_row *row,
+                              const struct config_value *value,
                               struct arena *arena);
 
 /* "a LONG, at least -1": what the key allows. */

@@ -16,6 +16,7 @@ struct session_partition {
     struct list order;
     struct str topic;       /* owned text; null when by id */
     struct uuid topic_id;
+    struct str name;        /* owned text; of a topic by id, once it was found */
     int32_t partition;
     int32_t current_leader_epoch;
     int32_t last_fetched_epoch;
@@ -59,6 +60,7 @@ static void partition_free(struct session *ss, struct session_partition *sp)
     hmap_remove(&ss->partitions, &sp->node);
     list_remove(&sp->order);
     mem_free((char *)(uintptr_t)sp->topic.ptr);
+    mem_free((char *)(uintptr_t)sp->name.ptr);
     mem_free(sp);
 }
 
@@ -130,6 +132,21 @@ static struct session_partition *session_partition_find(const struct session *ss
     return NULL;
 }
 
+static struct str own_text(struct str text)
+{
+    return str_is_null(text) ? (struct str){0} : str_of(mem_strndup(text.ptr, text.len), text.len);
+}
+
+/* What was answered, for the next answer to differ from. */
+static void session_partition_sent(struct session_partition *sp, const struct fetch_outcome *o)
+{
+    sp->sent_high_watermark = o->has_error ? -1 : o->high_watermark;
+    sp->sent_log_start = o->log_start_offset;
+    if (str_is_null(sp->name)) {
+        sp->name = own_text(o->name);
+    }
+}
+
 static void session_partition_set(struct session_partition *sp, const struct fetch_target *t)
 {
     sp->current_leader_epoch = t->current_leader_epoch;
@@ -142,7 +159,7 @@ static void session_partition_set(struct session_partition *sp, const struct fet
 static struct session_partition *session_add(struct session *ss, const struct fetch_target *t)
 {
     struct session_partition *sp = mem_zalloc(sizeof(*sp));
-    sp->topic = str_is_null(t->topic) ? (struct str){0} : str_of(mem_strndup(t->topic.ptr, t->topic.len), t->topic.len);
+    sp->topic = own_text(t->topic);
     sp->topic_id = t->topic_id;
     sp->partition = t->partition;
     sp->sent_high_watermark = -1;
@@ -240,6 +257,7 @@ static void session_targets(const struct session *ss, struct arena *arena, struc
         ret->targets[ret->count++] = (struct fetch_target){
             .topic = arena_strdup(arena, sp->topic),
             .topic_id = sp->topic_id,
+            .name = arena_strdup(arena, sp->name),
             .partition = sp->partition,
             .current_leader_epoch = sp->current_leader_epoch,
             .last_fetched_epoch = sp->last_fetched_epoch,
@@ -264,7 +282,7 @@ void fetch_session_begin(struct fetch_sessions *fs,
         .epoch = body->session_epoch,
         .uses_ids = uses_ids,
     };
-    if (body->session_epoch <= 0) {
+    if (body->session_epoch == 0 || body->session_epoch == -1) {
         struct session *old = body->session_id == 0 ? NULL : session_find(fs, body->session_id);
         if (old != NULL) {
             session_free(fs, old);
@@ -353,8 +371,7 @@ static int32_t make_session(struct fetch_sessions *fs,
     hmap_insert(&fs->by_id, &ss->node, hash_u64((uint64_t)id, fs->seed));
     for (size_t i = 0; i < fc->count; i++) {
         struct session_partition *sp = session_add(ss, &fc->targets[i]);
-        sp->sent_high_watermark = outcomes[i].has_error ? -1 : outcomes[i].high_watermark;
-        sp->sent_log_start = outcomes[i].log_start_offset;
+        session_partition_sent(sp, &outcomes[i]);
     }
     return id;
 }
@@ -389,8 +406,7 @@ int32_t fetch_session_end(struct fetch_sessions *fs,
         bool changed = o->has_records || o->has_error || o->must_send || sp->sent_high_watermark != o->high_watermark ||
                        sp->sent_log_start != o->log_start_offset;
         ret_send[i] = changed;
-        sp->sent_high_watermark = o->has_error ? -1 : o->high_watermark;
-        sp->sent_log_start = o->log_start_offset;
+        session_partition_sent(sp, o);
         if (o->has_records) {
             list_remove(&sp->order);
             list_push_back(&ss->order, &sp->order);

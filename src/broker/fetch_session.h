@@ -5,7 +5,9 @@
  *   request id, epoch   meaning
  *   any, -1             ends session `id` when there is one; full fetch without a session
  *   any, 0              ends session `id`; full fetch; a new session is made with the answer
- *   N, k > 0            incremental: k must be the expected epoch (else 71; unknown N is 70)
+ *   N, another          incremental: it must be the expected epoch (else 71; unknown N is 70)
+ *
+ * A topic that was asked by id keeps the name that it had when the session first found it.
  *
  * The cache is shared by all io threads: its owner locks it around begin and end; nothing here blocks.
  * What begin returns is a copy in the request's arena.
@@ -28,6 +30,7 @@
 struct fetch_target {
     struct str topic;       /* in the arena; null when asked by id */
     struct uuid topic_id;   /* zero when asked by name */
+    struct str name;        /* asked by id: the name that the session saw it with, in the arena; null */
     int32_t partition;
     int32_t current_leader_epoch;
     int32_t last_fetched_epoch;
@@ -38,6 +41,7 @@ struct fetch_target {
 
 /* What was answered for it, for the session to remember. */
 struct fetch_outcome {
+    struct str name;        /* borrowed: of a topic that was asked by id and is known; null */
     int64_t high_watermark;
     int64_t log_start_offset;
     bool has_records;

@@ -1,8 +1,8 @@
 /*
  * DescribeConfigs, AlterConfigs, IncrementalAlterConfigs. Kafka's ConfigHelper, ConfigAdminManager.
  *
- * Describing runs on a worker with the image of the request's turn: a broker has hundreds of keys, and a client may
- * ask for thousands of topics. Altering is a job of the metadata thread.
+ * Describing runs on a worker with the image of the request's turn: a broker has hundreds of keys,
+ * and a client may ask for thousands of topics. Altering is a job of the metadata thread.
  */
 #include "base/err.h"
 #include "broker/background.h"
@@ -120,8 +120,8 @@ static const char *level_name(enum log_level level)
     return "INFO";
 }
 
-static void describe_loggers(struct request *rq, const struct config_selection *select,
-                             response_resource *ret)
+static void
+describe_loggers(struct request *rq, const struct config_selection *select, response_resource *ret)
 {
     bool is_asked = select->keys == NULL;
     for (size_t i = 0; i < select->count; i++) {
@@ -161,8 +161,11 @@ static bool is_this_node(struct request *rq, struct str name, response_resource 
     return true;
 }
 
-static void describe_topic(struct request *rq, const struct image *im, struct str topic,
-                           const struct config_selection *select, struct config_descriptions *all,
+static void describe_topic(struct request *rq,
+                           const struct image *im,
+                           struct str topic,
+                           const struct config_selection *select,
+                           struct config_descriptions *all,
                            response_resource *ret)
 {
     struct str problem = controller_topic_name_problem(topic);
@@ -180,8 +183,11 @@ static void describe_topic(struct request *rq, const struct image *im, struct st
     config_describe_topic(rq->br->config, im, own, count, select, &rq->arena, all);
 }
 
-static void describe_broker(struct request *rq, const struct image *im, struct str name,
-                            const struct config_selection *select, struct config_descriptions *all,
+static void describe_broker(struct request *rq,
+                            const struct image *im,
+                            struct str name,
+                            const struct config_selection *select,
+                            struct config_descriptions *all,
                             response_resource *ret)
 {
     if (name.len == 0) {
@@ -191,15 +197,20 @@ static void describe_broker(struct request *rq, const struct image *im, struct s
     }
 }
 
-static void describe_named(struct request *rq, const struct image *im, int8_t type, struct str name,
-                           const struct config_selection *select, struct config_descriptions *all,
+static void describe_named(struct request *rq,
+                           const struct image *im,
+                           int8_t type,
+                           struct str name,
+                           const struct config_selection *select,
+                           struct config_descriptions *all,
                            response_resource *ret)
 {
     if (name.len == 0) {
         refuse(ret, KAFKA_ERROR_INVALID_REQUEST,
-               type == CONFIG_RESOURCE_GROUP            ? STR("A group must be named.")
-               : type == CONFIG_RESOURCE_CLIENT_METRICS ? STR("A client metrics subscription must be named.")
-                                                        : STR("A broker id must be given."));
+               type == CONFIG_RESOURCE_GROUP ? STR("A group must be named.")
+               : type == CONFIG_RESOURCE_CLIENT_METRICS
+                   ? STR("A client metrics subscription must be named.")
+                   : STR("A broker id must be given."));
         return;
     }
     if (type == CONFIG_RESOURCE_BROKER_LOGGER) {
@@ -225,7 +236,9 @@ static int compare_keys(const void *a, const void *b)
     return str_compare(*left, *right);
 }
 
-static void describe_one(struct request *rq, struct describing *ds, const request_resource *asked,
+static void describe_one(struct request *rq,
+                         struct describing *ds,
+                         const request_resource *asked,
                          response_resource *ret)
 {
     if (!may_touch(rq, ACL_DESCRIBE_CONFIGS, asked->resource_type, asked->resource_name)) {
@@ -237,14 +250,12 @@ static void describe_one(struct request *rq, struct describing *ds, const reques
                STR("The request asks for too many configs at once; name fewer resources."));
         return;
     }
+    /* No keys mean all, whether the list is null or empty. */
     struct config_selection select = {0};
-    if (asked->configuration_keys.count >= 0) {
+    if (asked->configuration_keys.count > 0) {
         select.count = (size_t)asked->configuration_keys.count;
-        select.keys = asked->configuration_keys.items == NULL ? &asked->resource_name
-                                                              : asked->configuration_keys.items;
-        if (select.count > 1) {
-            qsort(asked->configuration_keys.items, select.count, sizeof(struct str), compare_keys);
-        }
+        select.keys = asked->configuration_keys.items;
+        qsort(asked->configuration_keys.items, select.count, sizeof(struct str), compare_keys);
     }
     struct config_descriptions all = {0};
     switch (asked->resource_type) {
@@ -362,7 +373,9 @@ static void done(struct metadata_job *mj, int err)
 }
 
 /* For `count` resources, which the caller fills in. */
-static struct altering *begin(struct request *rq, int32_t count, enum config_alter_mode mode,
+static struct altering *begin(struct request *rq,
+                              int32_t count,
+                              enum config_alter_mode mode,
                               bool is_validate_only,
                               void (*answer)(struct request *, const struct config_alter *))
 {
@@ -385,7 +398,10 @@ static struct altering *begin(struct request *rq, int32_t count, enum config_alt
     return at;
 }
 
-static void begin_resource(struct altering *at, size_t index, int8_t type, struct str name,
+static void begin_resource(struct altering *at,
+                           size_t index,
+                           int8_t type,
+                           struct str name,
                            int32_t changes_count)
 {
     struct config_alteration *al = &at->ca.items[index];
@@ -466,10 +482,11 @@ static void answer_replace(struct request *rq, const struct config_alter *ca)
 enum request_verdict h_alter_configs(struct request *rq)
 {
     const struct alter_configs_request *body = rq->body;
-    struct altering *at = begin(rq, body->resources.count, CONFIG_ALTER_REPLACE,
-                                body->validate_only, answer_replace);
+    struct altering *at =
+        begin(rq, body->resources.count, CONFIG_ALTER_REPLACE, body->validate_only, answer_replace);
     for (size_t i = 0; i < at->ca.count; i++) {
-        const struct alter_configs_request_alter_configs_resource *asked = &body->resources.items[i];
+        const struct alter_configs_request_alter_configs_resource *asked =
+            &body->resources.items[i];
         begin_resource(at, i, asked->resource_type, asked->resource_name, asked->configs.count);
         for (size_t j = 0; j < at->ca.items[i].changes_count; j++) {
             at->ca.items[i].changes[j] = (struct config_change){

@@ -26,15 +26,25 @@
 
 #define WARM_TRIES_MAX 3 /* then the pages are read on the loop: they are evicted faster than they come */
 
+/* Kafka answers the partitions whose logs it asked before those that it refused without asking. */
+enum answer_order {
+    ORDER_LOG,
+    ORDER_UNKNOWN_ID,
+    ORDER_REFUSED,
+    ORDERS_COUNT,
+};
+
 struct target {
     struct waiter waiter;
     struct partition *p;      /* a reference; NULL: refused */
-    const struct image_topic *topic; /* of the image at the start; NULL: unknown */
+    struct str name;          /* in the arena: of the topic of an id, for the session */
     struct fetch_response_partition_data data;
     struct rope rope;
     struct fetch_outcome outcome;
     int64_t seen_high_watermark; /* at the last evaluation: what the wait is for */
     bool is_refused;          /* an error that was known before the log was asked */
+    bool fails_at_once;       /* refused, and nothing to wait for then */
+    enum answer_order order;
 };
 
 struct state {
@@ -49,6 +59,7 @@ struct state {
     int32_t warm_tries;
     enum plog_bound bound;
     bool is_last;           /* answer whatever there is */
+    bool has_waited;
     bool is_warming;
     bool is_done;
 };
@@ -59,6 +70,15 @@ static void refuse(struct target *t, enum kafka_error error)
     t->data.high_watermark = -1;
     t->data.last_stable_offset = -1;
     t->data.log_start_offset = -1;
+}
+
+/* KIP-951: who leads, when the client asked somebody else or knows an older epoch. */
+static void tell_leader(const struct state *st, struct target *t)
+{
+    if (st->rq->version >= 16) {
+        t->data.current_leader.leader_id = st->rq->br->node_id;
+        t->data.current_leader.leader_epoch = atomic_load_explicit(&t->p->leader_epoch, memory_order_relaxed);
+    }
 }
 
 static void clear_target(struct state *st, struct target *t, const struct fetch_target *ft)
@@ -146,17 +166,16 @@ static enum read_outcome read_target(struct state *st, size_t index, int64_t *le
     struct target *t = &st->targets[index];
     const struct fetch_target *ft = &st->context.targets[index];
     clear_target(st, t, ft);
-    enum kafka_error error = lookup_check_epoch(t->p, ft->current_leader_epoch);
+    enum kafka_error error = lookup_check_epoch(t->p, ft->current_leader_epoch < 0 ? -1 : ft->current_leader_epoch);
     if (error != KAFKA_ERROR_NONE) {
         refuse(t, error);
+        if (error == KAFKA_ERROR_FENCED_LEADER_EPOCH) {
+            tell_leader(st, t);
+        }
         return READ_ERROR;
     }
     if (atomic_load_explicit(&t->p->is_deleted, memory_order_acquire)) {
-        refuse(t, st->context.uses_ids ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
-        return READ_ERROR;
-    }
-    if (ft->max_bytes < 0 || st->max_bytes < 0) {
-        refuse(t, KAFKA_ERROR_UNKNOWN_SERVER_ERROR); /* as Kafka answers a negative limit */
+        refuse(t, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
         return READ_ERROR;
     }
     struct plog_offsets offsets;
@@ -164,9 +183,16 @@ static enum read_outcome read_target(struct state *st, size_t index, int64_t *le
     if (ft->last_fetched_epoch >= 0 && diverges(t, ft, &offsets)) {
         return READ_ERROR;
     }
+    int64_t limit = min_i64(ft->max_bytes, *left);
+    int64_t end = st->bound == PLOG_TO_LAST_STABLE ? offsets.last_stable : offsets.high_watermark;
+    *left = max_i64(*left, 0); /* a negative limit of the request is the first partition's alone */
+    if (limit < 0 && ft->fetch_offset >= offsets.log_start && ft->fetch_offset < end) {
+        refuse(t, KAFKA_ERROR_UNKNOWN_SERVER_ERROR); /* as Kafka, where there is something to read */
+        return READ_ERROR;
+    }
     struct plog_read how = {
         .offset = ft->fetch_offset,
-        .max_bytes = min_i64(ft->max_bytes, *left),
+        .max_bytes = max_i64(limit, 0),
         .bound = st->bound,
         .at_least_one = *is_first,
         .no_wait = st->warm_tries < WARM_TRIES_MAX,
@@ -195,13 +221,15 @@ static enum read_outcome read_target(struct state *st, size_t index, int64_t *le
         t->outcome.has_records = true;
         *is_first = false;
         *left = max_i64(*left - (int64_t)result.bytes, 0);
-        *bytes += (int64_t)result.bytes;
+        /* A waiting fetch counts no more of a partition than it asked for (DelayedFetch); the first look does. */
+        *bytes += st->has_waited ? min_i64((int64_t)result.bytes, ft->max_bytes) : (int64_t)result.bytes;
     }
     return READ_DONE;
 }
 
 static void remember_outcome(struct target *t)
 {
+    t->outcome.name = t->name;
     t->outcome.high_watermark = t->data.high_watermark;
     t->outcome.log_start_offset = t->data.log_start_offset;
     t->outcome.has_error = t->data.error_code != 0;
@@ -217,9 +245,10 @@ static void lay_out(struct state *st, const bool *sent)
     out->responses.items = arena_alloc(&rq->arena, (count + 1) * sizeof(*out->responses.items));
     struct fetch_response_partition_data *all = arena_alloc(&rq->arena, (count + 1) * sizeof(*all));
     struct fetch_response_fetchable_topic_response *tr = NULL;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t k = 0; k < ORDERS_COUNT * count; k++) {
+        size_t i = k % count;
         const struct fetch_target *ft = &st->context.targets[i];
-        if (!sent[i]) {
+        if (!sent[i] || st->targets[i].order != k / count) {
             continue;
         }
         if (tr == NULL || !uuid_equal(&tr->topic_id, &ft->topic_id) || !str_equal(tr->topic, ft->topic)) {
@@ -344,6 +373,7 @@ static bool read_all(struct state *st, bool *ret_enough)
         struct target *t = &st->targets[i];
         t->outcome = (struct fetch_outcome){0};
         if (t->is_refused) {
+            has_error = has_error || t->fails_at_once;
             continue;
         }
         enum read_outcome ro = read_target(st, i, &left, &is_first, &bytes);
@@ -368,10 +398,44 @@ static void evaluate(struct state *st)
             answer(st);
             return;
         }
+        st->has_waited = true;
         if (wait_for_all(st)) {
             return;
         }
     }
+}
+
+/* An id that no topic has, of a topic that the session knew by name: that name is what counts now. */
+static enum kafka_error refuse_lost_id(struct state *st, struct target *t, const struct fetch_target *ft)
+{
+    const struct image_topic *namesake = image_topic_by_name(io_thread_image(st->rq->io), ft->name);
+    if (namesake == NULL || ft->partition < 0 || ft->partition >= namesake->partitions_count) {
+        t->order = ORDER_REFUSED;
+        return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
+    }
+    t->fails_at_once = true;
+    t->order = ORDER_LOG;
+    return KAFKA_ERROR_INCONSISTENT_TOPIC_ID;
+}
+
+static enum kafka_error look_up(struct state *st, struct target *t, const struct fetch_target *ft)
+{
+    struct request *rq = st->rq;
+    t->order = ORDER_REFUSED;
+    if (!st->context.uses_ids) {
+        return lookup_by_name(rq, ft->topic, ft->partition, &t->p);
+    }
+    const struct image_topic *topic = NULL;
+    enum kafka_error error = lookup_by_id(rq, &ft->topic_id, ft->partition, &t->p, &topic);
+    if (topic == NULL && !str_is_null(ft->name)) {
+        return refuse_lost_id(st, t, ft);
+    }
+    if (topic == NULL) {
+        t->order = ORDER_UNKNOWN_ID;
+    } else if (st->context.kind != FETCH_SESSIONLESS && str_is_null(ft->name)) {
+        t->name = arena_strdup(&rq->arena, topic->name);
+    }
+    return error;
 }
 
 static void resolve(struct state *st, size_t index)
@@ -381,12 +445,7 @@ static void resolve(struct state *st, size_t index)
     const struct fetch_target *ft = &st->context.targets[index];
     rope_init(&t->rope);
     clear_target(st, t, ft);
-    enum kafka_error error = KAFKA_ERROR_NONE;
-    if (st->context.uses_ids) {
-        error = lookup_by_id(rq, &ft->topic_id, ft->partition, &t->p, &t->topic);
-    } else {
-        error = lookup_by_name(rq, ft->topic, ft->partition, &t->p);
-    }
+    enum kafka_error error = look_up(st, t, ft);
     if (error == KAFKA_ERROR_NONE && !authorize(rq, ACL_READ, RESOURCE_TOPIC, t->p->topic)) {
         t->p = partition_unref(t->p);
         error = KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
@@ -394,9 +453,11 @@ static void resolve(struct state *st, size_t index)
     if (error != KAFKA_ERROR_NONE) {
         t->is_refused = true;
         refuse(t, error);
-        t->data.aborted_transactions.count = 0; /* Kafka: null where the log was asked, empty where it was not */
+        /* Kafka: null where the log was asked, empty where it was not */
+        t->data.aborted_transactions.count = t->order == ORDER_LOG ? -1 : 0;
         return;
     }
+    t->order = ORDER_LOG;
     t->waiter = (struct waiter){.p = t->p, .io = rq->io, .rq = rq, .wake = on_moved};
 }
 
@@ -409,22 +470,51 @@ static bool refuse_followers(struct state *st, int32_t replica_id)
     for (size_t i = 0; i < st->context.count; i++) {
         struct target *t = &st->targets[i];
         if (!t->is_refused) {
+            refuse(t, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
+            tell_leader(st, t);
             t->p = partition_unref(t->p);
             t->is_refused = true;
-            refuse(t, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
         }
     }
     return true;
+}
+
+/* No such isolation level: before version 13 every partition of the request says so, too. */
+static enum request_verdict refuse_isolation(struct state *st)
+{
+    struct request *rq = st->rq;
+    const struct fetch_request *body = rq->body;
+    struct fetch_response *out = rq->response;
+    out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+    out->session_id = body->session_id;
+    if (rq->version < 13) {
+        out->responses.items = arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) * sizeof(*out->responses.items));
+        out->responses.count = body->topics.count;
+    }
+    for (int32_t i = 0; i < out->responses.count; i++) {
+        const struct fetch_request_fetch_topic *topic = &body->topics.items[i];
+        struct fetch_response_fetchable_topic_response *tr = &out->responses.items[i];
+        *tr = fetch_response_fetchable_topic_response_default;
+        tr->topic = topic->topic;
+        tr->partitions.count = topic->partitions.count;
+        tr->partitions.items = arena_alloc(&rq->arena, ((size_t)topic->partitions.count + 1) * sizeof(*tr->partitions.items));
+        for (int32_t j = 0; j < topic->partitions.count; j++) {
+            struct fetch_response_partition_data *pd = &tr->partitions.items[j];
+            *pd = fetch_response_partition_data_default;
+            pd->partition_index = topic->partitions.items[j].partition;
+            pd->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+            pd->high_watermark = -1;
+            pd->records.ptr = (const uint8_t *)"";
+        }
+    }
+    release(st);
+    return REQUEST_DONE;
 }
 
 enum request_verdict h_fetch(struct request *rq)
 {
     const struct fetch_request *body = rq->body;
     struct fetch_response *out = rq->response;
-    if (body->isolation_level != 0 && body->isolation_level != 1) {
-        out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR; /* as Kafka: no such isolation level */
-        return REQUEST_DONE;
-    }
     struct state *st = arena_alloc(&rq->arena, sizeof(*st));
     rq->state = st;
     st->rq = rq;
@@ -442,7 +532,10 @@ enum request_verdict h_fetch(struct request *rq)
     size_t good = 0;
     for (size_t i = 0; i < st->context.count; i++) {
         resolve(st, i);
-        good += !st->targets[i].is_refused;
+        good += st->targets[i].order == ORDER_LOG;
+    }
+    if (good > 0 && body->isolation_level != 0 && body->isolation_level != 1) {
+        return refuse_isolation(st);
     }
     int32_t replica_id = rq->version >= 15 ? body->replica_state.replica_id : body->replica_id;
     bool is_follower = refuse_followers(st, replica_id);

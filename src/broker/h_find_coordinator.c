@@ -68,6 +68,8 @@ static enum kafka_error check_key(struct request *rq, int8_t type, struct str ke
     }
 }
 
+/* In the words of version 3 and older; a list of keys has empty messages, but where its type is
+ * unknown. */
 static struct str message_of(enum kafka_error error)
 {
     switch ((int)error) {
@@ -101,7 +103,9 @@ enum request_verdict h_find_coordinator(struct request *rq)
         enum kafka_error error = check_key(rq, body->key_type, body->coordinator_keys.items[i]);
         fc->key = body->coordinator_keys.items[i];
         fc->error_code = (int16_t)error;
-        fc->error_message = message_of(error);
+        bool is_known_type =
+            body->key_type >= COORDINATOR_GROUP && body->key_type <= COORDINATOR_SHARE;
+        fc->error_message = is_known_type ? STR("") : message_of(error);
         fc->node_id = -1;
         fc->host = STR("");
         fc->port = -1;

@@ -3,7 +3,6 @@
  * lastOffsetForLeaderEpoch, deleteRecords). Look-ups by time may inflate a batch and deletions touch the
  * disk: they run on a worker, and the whole answer with them.
  */
-#include "base/hmap.h"
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/dispatch.h"
@@ -13,6 +12,7 @@
 #include "broker/lookup.h"
 #include "broker/partition.h"
 #include "broker/request.h"
+#include "broker/topic_groups.h"
 
 #define LATEST_TIMESTAMP           (-1)
 #define EARLIEST_TIMESTAMP         (-2)
@@ -54,8 +54,6 @@ static int16_t special_since(int64_t timestamp)
         return timestamp >= 0 ? 1 : INT16_MAX;
     }
 }
-
-
 
 static void answer_offset(const struct request *rq,
                           struct list_offsets_response_list_offsets_partition_response *out,
@@ -119,38 +117,6 @@ static void finish(struct request *rq)
     request_finish(rq);
 }
 
-/* How often a partition is named is small: topics first, then partitions by a map. */
-struct seen {
-    struct hmap_node node;
-    struct str topic;
-    int32_t partition;
-    int32_t times;
-};
-
-static struct seen *seen_find(struct hmap *map, struct str topic, int32_t partition)
-{
-    uint64_t hash = hash_str(topic, map->seed + (uint32_t)partition);
-    for (struct hmap_node *n = hmap_first(map, hash); n != NULL; n = hmap_next(n)) {
-        struct seen *s = container_of(n, struct seen, node);
-        if (s->partition == partition && str_equal(s->topic, topic)) {
-            return s;
-        }
-    }
-    return NULL;
-}
-
-static void count_seen(struct request *rq, struct hmap *map, struct str topic, int32_t partition)
-{
-    struct seen *s = seen_find(map, topic, partition);
-    if (s == NULL) {
-        s = arena_alloc(&rq->arena, sizeof(*s));
-        s->topic = topic;
-        s->partition = partition;
-        hmap_insert(map, &s->node, hash_str(topic, map->seed + (uint32_t)partition));
-    }
-    s->times++;
-}
-
 static void list_one(struct request *rq, struct str topic, const struct list_offsets_request_list_offsets_partition *in, struct list_offsets_response_list_offsets_partition_response *out)
 {
     const struct list_offsets_request *body = rq->body;
@@ -180,47 +146,61 @@ static void list_one(struct request *rq, struct str topic, const struct list_off
     }
 }
 
+/* Counts how often each partition is named. */
+static void count_named(struct topic_groups *tg, const struct list_offsets_request *body)
+{
+    for (int32_t i = 0; i < body->topics.count; i++) {
+        const struct list_offsets_request_list_offsets_topic *lt = &body->topics.items[i];
+        for (int32_t j = 0; j < lt->partitions.count; j++) {
+            topic_groups_partition(tg, tg->of[i], lt->partitions.items[j].partition_index)->times++;
+        }
+    }
+}
+
+static void list_topic(struct request *rq, struct topic_groups *tg, size_t group, const struct list_offsets_request_list_offsets_topic *lt)
+{
+    struct list_offsets_response *out = rq->response;
+    struct list_offsets_response_list_offsets_topic_response *tr = &out->topics.items[group];
+    for (int32_t j = 0; j < lt->partitions.count; j++) {
+        struct named_partition *np = topic_groups_partition(tg, group, lt->partitions.items[j].partition_index);
+        if (np->times == 0) {
+            continue; /* answered already */
+        }
+        struct list_offsets_response_list_offsets_partition_response *po = &tr->partitions.items[tr->partitions.count++];
+        *po = list_offsets_response_list_offsets_partition_response_default;
+        po->partition_index = np->number;
+        if (np->times > 1) {
+            po->error_code = KAFKA_ERROR_INVALID_REQUEST;
+        } else {
+            list_one(rq, lt->name, &lt->partitions.items[j], po);
+        }
+        np->times = 0;
+    }
+}
+
 enum request_verdict h_list_offsets(struct request *rq)
 {
     const struct list_offsets_request *body = rq->body;
     struct list_offsets_response *out = rq->response;
     struct state *st = arena_alloc(&rq->arena, sizeof(*st));
     rq->state = st;
-    struct hmap map;
-    hmap_init(&map, (uint64_t)rq->received_ns);
-    size_t total = 0;
-    for (int32_t i = 0; i < body->topics.count; i++) {
-        const struct list_offsets_request_list_offsets_topic *lt = &body->topics.items[i];
-        for (int32_t j = 0; j < lt->partitions.count; j++, total++) {
-            count_seen(rq, &map, lt->name, lt->partitions.items[j].partition_index);
-        }
-    }
-    st->items = arena_alloc(&rq->arena, (total + 1) * sizeof(*st->items));
-    out->topics.items = arena_alloc(&rq->arena, (size_t)(body->topics.count + 1) * sizeof(*out->topics.items));
-    out->topics.count = body->topics.count;
-    for (int32_t i = 0; i < body->topics.count; i++) {
-        const struct list_offsets_request_list_offsets_topic *lt = &body->topics.items[i];
+    const struct topic_source source = TOPIC_SOURCE(body->topics, struct list_offsets_request_list_offsets_topic, name, partitions, false);
+    struct topic_groups tg;
+    topic_groups_init(&tg, &source, &rq->arena, (uint64_t)rq->received_ns);
+    count_named(&tg, body);
+    st->items = arena_alloc(&rq->arena, (tg.total + 1) * sizeof(*st->items));
+    out->topics.items = arena_alloc(&rq->arena, (tg.count + 1) * sizeof(*out->topics.items));
+    out->topics.count = (int32_t)tg.count;
+    for (size_t i = 0; i < tg.count; i++) {
         struct list_offsets_response_list_offsets_topic_response *tr = &out->topics.items[i];
         *tr = list_offsets_response_list_offsets_topic_response_default;
-        tr->name = lt->name;
-        tr->partitions.items = arena_alloc(&rq->arena, (size_t)(lt->partitions.count + 1) * sizeof(*tr->partitions.items));
-        for (int32_t j = 0; j < lt->partitions.count; j++) {
-            struct seen *s = seen_find(&map, lt->name, lt->partitions.items[j].partition_index);
-            if (s->times == 0) {
-                continue; /* answered already */
-            }
-            struct list_offsets_response_list_offsets_partition_response *po = &tr->partitions.items[tr->partitions.count++];
-            *po = list_offsets_response_list_offsets_partition_response_default;
-            po->partition_index = lt->partitions.items[j].partition_index;
-            if (s->times > 1) {
-                po->error_code = KAFKA_ERROR_INVALID_REQUEST;
-            } else {
-                list_one(rq, lt->name, &lt->partitions.items[j], po);
-            }
-            s->times = 0;
-        }
+        tr->name = body->topics.items[tg.first[i]].name;
+        tr->partitions.items = arena_alloc(&rq->arena, tg.partitions[i] * sizeof(*tr->partitions.items));
     }
-    hmap_release(&map);
+    for (size_t i = 0; i < source.count; i++) {
+        list_topic(rq, &tg, tg.of[i], &body->topics.items[i]);
+    }
+    topic_groups_release(&tg);
     if (st->count == 0) {
         return REQUEST_DONE;
     }
@@ -273,8 +253,6 @@ enum request_verdict h_offset_for_leader_epoch(struct request *rq)
     return REQUEST_DONE;
 }
 
-
-
 static void delete_one(struct request *rq, const struct slow *s)
 {
     struct delete_records_response_delete_records_partition_result *out = s->out;
@@ -311,45 +289,64 @@ static void delete_all(struct request *rq)
     log_dirs_checkpoint(rq->br->log_dirs);
 }
 
+/* What one partition is asked; a partition that is named again is answered for its last offset. */
+static void take_deletion(struct request *rq, struct topic_groups *tg, size_t group, const struct delete_records_request_delete_records_topic *dt)
+{
+    struct delete_records_response *out = rq->response;
+    struct delete_records_response_delete_records_topic_result *tr = &out->topics.items[group];
+    struct state *st = rq->state;
+    for (int32_t j = 0; j < dt->partitions.count; j++) {
+        const struct delete_records_request_delete_records_partition *dp = &dt->partitions.items[j];
+        struct named_partition *np = topic_groups_partition(tg, group, dp->partition_index);
+        if (np->times++ > 0) {
+            struct slow *asked = np->user;
+            if (asked != NULL) {
+                asked->asked = dp->offset;
+            }
+            continue;
+        }
+        struct delete_records_response_delete_records_partition_result *po = &tr->partitions.items[tr->partitions.count++];
+        *po = delete_records_response_delete_records_partition_result_default;
+        po->partition_index = dp->partition_index;
+        po->low_watermark = -1;
+        struct partition *p = NULL;
+        enum kafka_error error = authorize(rq, ACL_DELETE, RESOURCE_TOPIC, dt->name) ? lookup_by_name(rq, dt->name, po->partition_index, &p)
+                                                                                   : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
+        if (error == KAFKA_ERROR_NONE && topic_is_internal(dt->name)) {
+            error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
+            p = partition_unref(p);
+        }
+        if (error != KAFKA_ERROR_NONE) {
+            po->error_code = (int16_t)error;
+            continue;
+        }
+        np->user = &st->items[st->count];
+        st->items[st->count++] = (struct slow){.p = p, .asked = dp->offset, .out = po};
+    }
+}
+
 enum request_verdict h_delete_records(struct request *rq)
 {
     const struct delete_records_request *body = rq->body;
     struct delete_records_response *out = rq->response;
     struct state *st = arena_alloc(&rq->arena, sizeof(*st));
     rq->state = st;
-    size_t total = 0;
-    for (int32_t i = 0; i < body->topics.count; i++) {
-        total += (size_t)body->topics.items[i].partitions.count;
-    }
-    st->items = arena_alloc(&rq->arena, (total + 1) * sizeof(*st->items));
-    out->topics.items = arena_alloc(&rq->arena, (size_t)(body->topics.count + 1) * sizeof(*out->topics.items));
-    out->topics.count = body->topics.count;
-    for (int32_t i = 0; i < body->topics.count; i++) {
-        const struct delete_records_request_delete_records_topic *dt = &body->topics.items[i];
+    const struct topic_source source = TOPIC_SOURCE(body->topics, struct delete_records_request_delete_records_topic, name, partitions, false);
+    struct topic_groups tg;
+    topic_groups_init(&tg, &source, &rq->arena, (uint64_t)rq->received_ns);
+    st->items = arena_alloc(&rq->arena, (tg.total + 1) * sizeof(*st->items));
+    out->topics.items = arena_alloc(&rq->arena, (tg.count + 1) * sizeof(*out->topics.items));
+    out->topics.count = (int32_t)tg.count;
+    for (size_t i = 0; i < tg.count; i++) {
         struct delete_records_response_delete_records_topic_result *tr = &out->topics.items[i];
         *tr = delete_records_response_delete_records_topic_result_default;
-        tr->name = dt->name;
-        tr->partitions.count = dt->partitions.count;
-        tr->partitions.items = arena_alloc(&rq->arena, (size_t)(dt->partitions.count + 1) * sizeof(*tr->partitions.items));
-        for (int32_t j = 0; j < dt->partitions.count; j++) {
-            struct delete_records_response_delete_records_partition_result *po = &tr->partitions.items[j];
-            *po = delete_records_response_delete_records_partition_result_default;
-            po->partition_index = dt->partitions.items[j].partition_index;
-            po->low_watermark = -1;
-            struct partition *p = NULL;
-            enum kafka_error error = authorize(rq, ACL_DELETE, RESOURCE_TOPIC, dt->name) ? lookup_by_name(rq, dt->name, po->partition_index, &p)
-                                                                                       : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
-            if (error == KAFKA_ERROR_NONE && topic_is_internal(dt->name)) {
-                error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
-                p = partition_unref(p);
-            }
-            if (error != KAFKA_ERROR_NONE) {
-                po->error_code = (int16_t)error;
-                continue;
-            }
-            st->items[st->count++] = (struct slow){.p = p, .asked = dt->partitions.items[j].offset, .out = po};
-        }
+        tr->name = body->topics.items[tg.first[i]].name;
+        tr->partitions.items = arena_alloc(&rq->arena, tg.partitions[i] * sizeof(*tr->partitions.items));
     }
+    for (size_t i = 0; i < source.count; i++) {
+        take_deletion(rq, &tg, tg.of[i], &body->topics.items[i]);
+    }
+    topic_groups_release(&tg);
     if (st->count == 0) {
         return REQUEST_DONE;
     }

@@ -11,7 +11,6 @@
  * Large compressed batches are inflated on a worker; the connection starts nothing else meanwhile, so
  * that the order within a partition stays (conn_hold_until, in dispatch).
  */
-#include "base/hmap.h"
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/dispatch.h"
@@ -20,13 +19,13 @@
 #include "broker/lookup.h"
 #include "broker/partition.h"
 #include "broker/request.h"
+#include "broker/topic_groups.h"
 
 #define TIMEOUT_LEAST_MS 1000 /* our acks wait for a disk: a client's timeout below this would only be noise */
 
 /* One partition of the request. */
 struct entry {
     struct waiter waiter;
-    struct hmap_node node;         /* finds a partition that is named twice */
     struct produce_response_partition_produce_response *out;
     const struct produce_request_partition_produce_data *in;
     struct str topic;
@@ -127,6 +126,13 @@ static bool is_transactional_batch(const struct records *records)
     return records->ptr != NULL && batch_peek_header(records->ptr, records->len, &b) >= 0 && batch_is_transactional(&b);
 }
 
+/* A transactional batch without a producer id is in no transaction: Kafka writes it as it is. */
+static bool is_in_transaction(const struct records *records)
+{
+    struct batch b;
+    return is_transactional_batch(records) && batch_peek_header(records->ptr, records->len, &b) >= 0 && b.producer_id >= 0;
+}
+
 static bool has_transactional(const struct produce_request *body)
 {
     for (int32_t i = 0; i < body->topic_data.count; i++) {
@@ -220,7 +226,7 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
     }
     if (error == KAFKA_ERROR_NONE) {
         error = validate_frame(e->in->records.ptr, e->in->records.len, &rules, rq->version, &e->append.batch, &message);
-        if (error == KAFKA_ERROR_INVALID_RECORD) {
+        if (error == KAFKA_ERROR_INVALID_RECORD || error == KAFKA_ERROR_UNKNOWN_SERVER_ERROR) {
             /* A refusal of the log, not of the request: Kafka then tells where the log starts. */
             struct plog_offsets offsets;
             plog_offsets(e->p->pl, &offsets);
@@ -287,61 +293,56 @@ static void on_validated(struct request *rq)
     }
 }
 
-/* Lays out the answer: a topic for each one named (once), a partition for each one named (once). */
+/* The earlier entry of the same partition is superseded, and its place in the answer taken over. */
+static void take_place(struct topic_groups *tg, size_t group, struct produce_response_topic_produce_response *tr, struct entry *e)
+{
+    if (tg->partitions[group] > 1) {
+        struct named_partition *np = topic_groups_partition(tg, group, e->in->index);
+        struct entry *other = np->user;
+        if (other != NULL) {
+            other->is_superseded = true;
+            e->out = other->out;
+        }
+        np->user = e;
+    }
+    if (e->out == NULL) {
+        e->out = &tr->partition_responses.items[tr->partition_responses.count++];
+    }
+    *e->out = produce_response_partition_produce_response_default;
+    e->out->index = e->in->index;
+}
+
+/* Lays out the answer: a topic for each one that names partitions (once), a partition for each one named (once). */
 static void lay_out(struct state *st, const struct produce_request *body, struct produce_response *out)
 {
     struct request *rq = st->rq;
     struct arena *arena = &rq->arena;
-    int32_t total = 0;
-    for (int32_t i = 0; i < body->topic_data.count; i++) {
-        total += body->topic_data.items[i].partition_data.count;
+    const struct topic_source source =
+        rq->version >= 13 ? TOPIC_SOURCE(body->topic_data, struct produce_request_topic_produce_data, topic_id, partition_data, true)
+                          : TOPIC_SOURCE(body->topic_data, struct produce_request_topic_produce_data, name, partition_data, false);
+    struct topic_groups tg;
+    topic_groups_init(&tg, &source, arena, (uint64_t)rq->received_ns);
+    st->entries = arena_alloc(arena, (tg.total + 1) * sizeof(*st->entries));
+    out->responses.items = arena_alloc(arena, (tg.count + 1) * sizeof(*out->responses.items));
+    out->responses.count = (int32_t)tg.count;
+    for (size_t i = 0; i < tg.count; i++) {
+        struct produce_response_topic_produce_response *tr = &out->responses.items[i];
+        *tr = produce_response_topic_produce_response_default;
+        tr->name = body->topic_data.items[tg.first[i]].name;
+        tr->topic_id = body->topic_data.items[tg.first[i]].topic_id;
+        tr->partition_responses.items = arena_alloc(arena, tg.partitions[i] * sizeof(*tr->partition_responses.items));
     }
-    st->entries = arena_alloc(arena, (size_t)max_i64(total, 1) * sizeof(*st->entries));
-    out->responses.items = arena_alloc(arena, (size_t)max_i64(body->topic_data.count, 1) * sizeof(*out->responses.items));
-    struct hmap seen;
-    hmap_init(&seen, (uint64_t)rq->received_ns);
-    for (int32_t i = 0; i < body->topic_data.count; i++) {
+    for (size_t i = 0; i < source.count; i++) {
         const struct produce_request_topic_produce_data *td = &body->topic_data.items[i];
-        struct produce_response_topic_produce_response *tr = NULL;
-        for (int32_t k = 0; k < out->responses.count && tr == NULL && body->topic_data.count <= 64; k++) {
-            struct produce_response_topic_produce_response *other = &out->responses.items[k];
-            if (rq->version >= 13 ? uuid_equal(&other->topic_id, &td->topic_id) : str_equal(other->name, td->name)) {
-                tr = other;
-            }
-        }
-        if (tr == NULL) {
-            tr = &out->responses.items[out->responses.count++];
-            *tr = produce_response_topic_produce_response_default;
-            tr->name = td->name;
-            tr->topic_id = td->topic_id;
-            tr->partition_responses.items = arena_alloc(arena, (size_t)max_i64(total, 1) * sizeof(*tr->partition_responses.items));
-        }
         for (int32_t j = 0; j < td->partition_data.count; j++) {
             struct entry *e = &st->entries[st->count++];
             e->in = &td->partition_data.items[j];
             e->topic = td->name;
             e->topic_id = td->topic_id;
-            if (total > 1) {
-                uint64_t hash = hash_bytes(tr, 0, (uint64_t)(uintptr_t)tr ^ hash_u64((uint64_t)e->in->index, seen.seed));
-                for (struct hmap_node *n = hmap_first(&seen, hash); n != NULL; n = hmap_next(n)) {
-                    struct entry *other = container_of(n, struct entry, node);
-                    if (other->in->index == e->in->index && !other->is_superseded &&
-                        (rq->version >= 13 ? uuid_equal(&other->topic_id, &e->topic_id) : str_equal(other->topic, e->topic))) {
-                        other->is_superseded = true;
-                        e->out = other->out;
-                        break;
-                    }
-                }
-                hmap_insert(&seen, &e->node, hash);
-            }
-            if (e->out == NULL) {
-                e->out = &tr->partition_responses.items[tr->partition_responses.count++];
-            }
-            *e->out = produce_response_partition_produce_response_default;
-            e->out->index = e->in->index;
+            take_place(&tg, tg.of[i], &out->responses.items[tg.of[i]], e);
         }
     }
-    hmap_release(&seen);
+    topic_groups_release(&tg);
 }
 
 enum request_verdict h_produce(struct request *rq)
@@ -365,7 +366,7 @@ enum request_verdict h_produce(struct request *rq)
         if (e->is_superseded) {
             continue;
         }
-        if (!check_entry(st, e, !is_transactional_batch(&e->in->records))) {
+        if (!check_entry(st, e, !is_in_transaction(&e->in->records))) {
             st->has_error = true;
             e->p = partition_unref(e->p);
         } else {

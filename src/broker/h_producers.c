@@ -5,12 +5,18 @@
 #include "broker/lookup.h"
 #include "broker/partition.h"
 #include "broker/request.h"
+#include "meta/controller.h"
 
 static void describe_one(struct request *rq, struct str topic, struct describe_producers_response_partition_response *out)
 {
     struct partition *p = NULL;
     enum kafka_error error = authorize(rq, ACL_READ, RESOURCE_TOPIC, topic) ? lookup_by_name(rq, topic, out->partition_index, &p)
                                                                            : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
+    if (error == KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION && image_topic_by_name(io_thread_image(rq->io), topic) == NULL) {
+        struct str problem = controller_topic_name_problem(topic);
+        error = str_is_null(problem) ? error : KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
+        out->error_message = str_is_null(problem) ? str_from(kafka_error_message(error)) : problem;
+    }
     if (error != KAFKA_ERROR_NONE) {
         out->error_code = (int16_t)error;
         return;

@@ -5,6 +5,7 @@
 #include "broker/io_thread.h"
 
 #include "base/err.h"
+#include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/metadata.h"
@@ -22,6 +23,51 @@ static void write_dirty(struct turn_task *task, void *ctx)
         partition_unref(io->dirty[i]);
     }
     io->dirty_count = 0;
+}
+
+static void arm_later(struct io_thread *io)
+{
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < io->later_count; i++) {
+        next = min_i64(next, io->later[i].due_ms);
+    }
+    if (next < INT64_MAX) {
+        timers_arm(loop_timers(io->loop), &io->later_timer, next);
+    }
+}
+
+static void flush_due(struct timer *t, void *ctx)
+{
+    (void)t;
+    struct io_thread *io = ctx;
+    size_t kept = 0;
+    for (size_t i = 0; i < io->later_count; i++) {
+        struct flush_later *fl = &io->later[i];
+        if (fl->due_ms > loop_now_ms(io->loop)) {
+            io->later[kept++] = *fl;
+            continue;
+        }
+        atomic_store_explicit(&fl->p->is_flush_due, false, memory_order_relaxed);
+        if (!atomic_load(&fl->p->is_deleted)) {
+            background_flush(io->br->background, fl->p);
+        }
+        partition_unref(fl->p);
+    }
+    io->later_count = kept;
+    arm_later(io);
+}
+
+void io_thread_flush_later(struct io_thread *io, struct partition *p, int64_t delay_ms)
+{
+    int64_t now_ms = loop_now_ms(io->loop);
+    if (io->later_count == io->later_cap) {
+        io->later = mem_grow(io->later, &io->later_cap, io->later_count + 1, sizeof(*io->later));
+    }
+    io->later[io->later_count++] = (struct flush_later){
+        .p = partition_ref(p),
+        .due_ms = delay_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + delay_ms,
+    };
+    arm_later(io);
 }
 
 static void wake_ready(struct io_thread *io)
@@ -71,6 +117,7 @@ int io_thread_new(struct broker *br, size_t index, const struct conn_handler *ha
     list_init(&io->free_requests);
     writer_init(&io->writer);
     io->ready_job.run = wake_from_mailbox;
+    timer_init(&io->later_timer, flush_due, io);
     turn_task_init(&io->write_task, TURN_APPEND, write_dirty, io);
     turn_task_init(&io->ready_task, TURN_WAKE, wake_at_turn_end, io);
     turn_task_init(&io->image_task, TURN_FREE, drop_image, io);
@@ -128,6 +175,10 @@ struct io_thread *io_thread_free(struct io_thread *io)
         arena_release(&rq->arena);
         mem_free(rq);
     }
+    for (size_t i = 0; i < io->later_count; i++) {
+        partition_unref(io->later[i].p);
+    }
+    mem_free(io->later);
     writer_release(&io->writer);
     mem_free(io->dirty);
     image_unref(io->image);

@@ -19,6 +19,12 @@ struct waiter;
 
 #define IO_THREADS_MAX 64 /* threads to wake are a mask of 64 bits */
 
+/* A log in page-cache mode whose flush.ms runs. */
+struct flush_later {
+    struct partition *p; /* a reference */
+    int64_t due_ms;
+};
+
 struct io_thread {
     struct broker *br;           /* borrowed */
     struct loop *loop;           /* owned */
@@ -35,6 +41,10 @@ struct io_thread {
     struct list free_requests;   /* struct request by link; at most FREE_REQUESTS_MAX */
     size_t free_count;
     struct writer writer;        /* answers are encoded here */
+    struct flush_later *later;   /* owned */
+    size_t later_count;
+    size_t later_cap;
+    struct timer later_timer;
     struct lock ready_lock;      /* LOCK_IO_EVENTS */
     struct list ready;           /* ready_lock: struct waiter by ready_link */
     bool is_wake_posted;         /* ready_lock: ready_job is on its way */
@@ -52,6 +62,9 @@ struct io_thread *io_thread_free(struct io_thread *io);
 
 /* The image that this turn uses throughout; borrowed until the end of the turn. */
 struct image *io_thread_image(struct io_thread *io);
+
+/* Asks for a flush of this log when the time has passed. */
+void io_thread_flush_later(struct io_thread *io, struct partition *p, int64_t delay_ms);
 
 void io_thread_add_dirty(struct io_thread *io, struct partition *p);
 

@@ -39,7 +39,7 @@ enum kafka_error lookup_by_id(struct request *rq,
 enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_leader_epoch)
 {
     int32_t known = atomic_load_explicit(&p->leader_epoch, memory_order_relaxed);
-    if (current_leader_epoch < 0 || current_leader_epoch == known) {
+    if (current_leader_epoch == -1 || current_leader_epoch == known) {
         return KAFKA_ERROR_NONE;
     }
     return current_leader_epoch < known ? KAFKA_ERROR_FENCED_LEADER_EPOCH : KAFKA_ERROR_UNKNOWN_LEADER_EPOCH;

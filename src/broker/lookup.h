@@ -12,7 +12,7 @@ enum kafka_error lookup_by_name(struct request *rq, struct str topic, int32_t nu
 /* UNKNOWN_TOPIC_ID for an id that no topic has. *ret_topic: NULL then. */
 enum kafka_error lookup_by_id(struct request *rq, const struct uuid *id, int32_t number, struct partition **ret,
                               const struct image_topic **ret_topic);
-/* What the client believes of the leader epoch (-1, -2: nothing): FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH. */
+/* What the client believes of the leader epoch (-1: nothing): FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH. */
 enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_leader_epoch);
 
 /* __consumer_offsets, __transaction_state, __share_group_state */

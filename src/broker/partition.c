@@ -210,6 +210,7 @@ static void apply_config(struct partition *p, const struct topic_effective *ct)
     /* One record between flushes is every record flushed before its ack. */
     atomic_store_explicit(&p->is_durable, ct->is_durable || ct->flush_messages <= 1, memory_order_relaxed);
     atomic_store_explicit(&p->flush_messages, ct->flush_messages, memory_order_relaxed);
+    atomic_store_explicit(&p->flush_ms, ct->flush_ms, memory_order_relaxed);
     atomic_store_explicit(
         &p->is_compacted_only, ct->is_compact_policy && !ct->plog.is_delete_policy, memory_order_relaxed);
 }
@@ -232,6 +233,20 @@ static void report_recovery(struct partition *p, const struct plog_recovery *rec
     }
 }
 
+/* Checkpointed values are kept by name: those of a deleted namesake must not become ours. */
+static void forget_values(struct broker *br, struct log_dir *ld, struct str topic, int32_t number)
+{
+    int r = log_dir_forget(ld, topic, number);
+    if (r < 0) {
+        LOG_WARN(br->logger,
+                 FAC_STORAGE,
+                 "partition " STR_FMT "-%d: values of a deleted namesake stay in the checkpoints: %s",
+                 STR_ARG(topic),
+                 number,
+                 err_text(r));
+    }
+}
+
 /* Opens or makes the files. A partition whose files cannot be read stays, offline; the others serve. */
 static void open_log(struct partition *p, const struct topic_effective *ct)
 {
@@ -243,7 +258,11 @@ static void open_log(struct partition *p, const struct topic_effective *ct)
         return;
     }
     struct plog_open how = {0};
-    log_dir_lookup(dir->ld, p->topic, p->number, &how);
+    if (exists) {
+        log_dir_lookup(dir->ld, p->topic, p->number, &how);
+    } else {
+        forget_values(br, dir->ld, p->topic, p->number);
+    }
     how.dir = dir->path;
     how.topic = p->topic;
     how.partition = p->number;
@@ -349,6 +368,7 @@ static void remove_partition(struct partition_table *pt, const struct uuid *topi
             LOG_WARN(pt->br->logger, FAC_STORAGE, "partition " STR_FMT "-%d: directory cannot be renamed: %s", STR_ARG(p->topic), number, err_text(r));
             rm->path[0] = '\0';
         }
+        forget_values(pt->br, p->ld, p->topic, number);
     }
     partition_wake_all(p);
     rm->job.run = run_removal;
@@ -442,6 +462,9 @@ static void on_config_changed(void *ctx, enum config_resource_type type, struct 
         }
         background_retention_soon(a->pt->br->background);
     } else if (type == CONFIG_RESOURCE_BROKER) {
+        if (a->pt->br->on_configs != NULL) {
+            a->pt->br->on_configs(a->pt->br, a->after);
+        }
         apply_config_to_all(a);
     }
 }

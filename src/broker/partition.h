@@ -49,6 +49,8 @@ struct partition {
     _Atomic bool is_durable;    /* acks wait for the disk */
     _Atomic bool is_compacted_only; /* cleanup.policy=compact without delete */
     _Atomic int64_t uncheckpointed; /* bytes of it that background.c has counted */
+    _Atomic int64_t flush_ms;   /* page-cache mode: a flush is asked for so long after a write */
+    _Atomic bool is_flush_due;  /* an io thread will ask for it */
     _Atomic int64_t flush_messages; /* page-cache mode: a flush is asked for after so many records */
 };
 

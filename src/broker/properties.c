@@ -147,8 +147,7 @@ static bool unescape_unicode(struct str raw, size_t *at, char *out, size_t *out_
     *at += 4;
     uint32_t low;
     if (code >= 0xd800 && code < 0xdc00 && raw.len - *at >= 6 && raw.ptr[*at] == '\\' &&
-        raw.ptr[*at + 1] == 'u' && read_unit(raw, *at + 2, &low) && low >= 0xdc00 &&
-        low < 0xe000) {
+        raw.ptr[*at + 1] == 'u' && read_unit(raw, *at + 2, &low) && low >= 0xdc00 && low < 0xe000) {
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
         *at += 6;
     }
@@ -217,7 +216,10 @@ static void cut_line(struct str line, struct str *ret_key, struct str *ret_value
     *ret_value = str_of(line.ptr + i, line.len - i);
 }
 
-int properties_parse(struct str text, struct arena *arena, struct property **ret, size_t *ret_count,
+int properties_parse(struct str text,
+                     struct arena *arena,
+                     struct property **ret,
+                     size_t *ret_count,
                      int *ret_line)
 {
     size_t lines = 1;

@@ -158,6 +158,10 @@ void partition_write(struct partition *p, struct io_thread *io)
             background_flush(p->br->background, p);
         }
     }
+    int64_t flush_ms = atomic_load_explicit(&p->flush_ms, memory_order_relaxed);
+    if (flush_ms < INT64_MAX && !atomic_exchange_explicit(&p->is_flush_due, true, memory_order_relaxed)) {
+        io_thread_flush_later(io, p, flush_ms);
+    }
 }
 
 void partition_flushed(struct partition *p, int64_t flushed, int err)

@@ -1,18 +1,18 @@
 /*
- * The records that a cluster begins with and that a node registers with (P): what a first start and a
- * restart of Kafka 4.4.0 write into the metadata log, in this order:
+ * The records that a cluster begins with and that a node registers with (P): what a first start and
+ * a restart of Kafka 4.4.0 write into the metadata log, in this order:
  *
  *   1  control batch of the quorum: LeaderChange; at the first start of dynamic voters also
  *      KRaftVersion and Voters (raft/ writes these)
- *   2  first start only, one batch: BeginTransaction "Bootstrap records", the FeatureLevelRecords of
- *      the bootstrap snapshot, ConfigRecord min.insync.replicas of the cluster (when eligible leader
+ *   2  first start only, one batch: BeginTransaction "Bootstrap records", the FeatureLevelRecords
+ * of the bootstrap snapshot, ConfigRecord min.insync.replicas of the cluster (when eligible leader
  *      replicas are on), EndTransaction
  *   3  RegisterController
  *   4  RegisterBroker, fenced; its epoch is the base offset of its batch
  *   5  BrokerRegistrationChange fenced -1, the partitions that get their leader back, then
  *      BrokerRegistrationChange with no cordoned directories
- *   stop: BrokerRegistrationChange inControlledShutdown 1, the partitions that lose their leader, then
- *      BrokerRegistrationChange fenced 1
+ *   stop: BrokerRegistrationChange inControlledShutdown 1, the partitions that lose their leader,
+ * then BrokerRegistrationChange fenced 1
  *
  * All functions append to the list; errors are those of the codec.
  */

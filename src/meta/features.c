@@ -32,8 +32,8 @@ const struct feature features_table[FEATURES_COUNT] = {
 };
 
 static const struct feature_step steps[] = {
-    {FEATURE_KRAFT, 1, 21},       {FEATURE_GROUP, 1, 22}, {FEATURE_TRANSACTION, 2, 24},
-    {FEATURE_ELR, 1, 26},         {FEATURE_SHARE, 1, 28}, {FEATURE_STREAMS, 1, 29},
+    {FEATURE_KRAFT, 1, 21}, {FEATURE_GROUP, 1, 22}, {FEATURE_TRANSACTION, 2, 24},
+    {FEATURE_ELR, 1, 26},   {FEATURE_SHARE, 1, 28}, {FEATURE_STREAMS, 1, 29},
     {FEATURE_SHARE, 2, 31},
 };
 
@@ -44,7 +44,7 @@ static const char *const version_names[] = {
     "4.2-IV0", "4.2-IV1", "4.3-IV0", "4.4-IV0", "4.4-IV1", "4.4-IV2",
 };
 _Static_assert(ARRAY_LEN(version_names) == METADATA_VERSION_LATEST - METADATA_VERSION_MIN + 1,
-              "one name for each level");
+               "one name for each level");
 
 const struct feature *features_find(struct str name)
 {

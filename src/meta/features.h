@@ -1,7 +1,7 @@
 /*
- * Cluster features (P): which this program knows, between which levels, and what a freshly formatted
- * cluster has; and what metadata.version means for the versions of records. ApiVersions, format,
- * UpdateFeatures and registration all read this table.
+ * Cluster features (P): which this program knows, between which levels, and what a freshly
+ * formatted cluster has; and what metadata.version means for the versions of records. ApiVersions,
+ * format, UpdateFeatures and registration all read this table.
  *
  * Kafka: Feature, MetadataVersion, KRaftVersion of 4.4.0.
  */
@@ -32,8 +32,8 @@ struct feature {
     int16_t level; /* of a fresh cluster */
 };
 
-/* In the order in which ApiVersions and RegisterControllerRecord list them. kraft.version is the quorum's: it
- * has no FeatureLevelRecord. */
+/* In the order in which ApiVersions and RegisterControllerRecord list them. kraft.version is the
+ * quorum's: it has no FeatureLevelRecord. */
 #define FEATURES_COUNT 7
 extern const struct feature features_table[FEATURES_COUNT];
 

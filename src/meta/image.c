@@ -1,6 +1,7 @@
 /*
- * Reading a metadata image (P): look-ups in its maps; see image.h for the contract, image_impl.h for
- * the maps. Kafka: MetadataImage, TopicsImage, ClusterImage, ConfigurationsImage, FeaturesImage.
+ * Reading a metadata image (P): look-ups in its maps; see image.h for the contract, image_impl.h
+ * for the maps. Kafka: MetadataImage, TopicsImage, ClusterImage, ConfigurationsImage,
+ * FeaturesImage.
  */
 #include "meta/image.h"
 
@@ -140,7 +141,9 @@ const struct image_broker *image_broker(const struct image *im, int32_t id)
     return NULL;
 }
 
-void image_brokers(const struct image *im, const struct image_broker *const **ret, size_t *ret_count)
+void image_brokers(const struct image *im,
+                   const struct image_broker *const **ret,
+                   size_t *ret_count)
 {
     *ret = im->brokers == NULL ? NULL : im->brokers->items;
     *ret_count = im->brokers == NULL ? 0 : im->brokers->count;

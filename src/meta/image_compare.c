@@ -1,6 +1,6 @@
 /*
- * What changed between two images: both sorted maps are walked side by side; runs of chunks that the
- * images share are skipped, so that the cost is that of the change.
+ * What changed between two images: both sorted maps are walked side by side; runs of chunks that
+ * the images share are skipped, so that the cost is that of the change.
  */
 #include "meta/image_impl.h"
 
@@ -24,7 +24,8 @@ static void report_topic(const struct image_change *change,
     }
 }
 
-static void report_config(const struct image_change *change, void *ctx, const struct image_config_item *ci)
+static void
+report_config(const struct image_change *change, void *ctx, const struct image_config_item *ci)
 {
     if (change->config_changed != NULL) {
         change->config_changed(ctx, ci->type, ci->name);

@@ -2,8 +2,8 @@
  * Replaying metadata records into the next image (P). One table maps api keys to what is done.
  *
  * Metadata transactions (KIP-866): the records between BeginTransaction and EndTransaction wait in
- * `pending`, as bytes, in the image itself, since a transaction may cross deltas; End replays them in
- * order, Abort forgets them.
+ * `pending`, as bytes, in the image itself, since a transaction may cross deltas; End replays them
+ * in order, Abort forgets them.
  *
  * Kafka: MetadataDelta, MetadataBatchLoader.
  */
@@ -80,7 +80,8 @@ static struct view bytes_of(const void *bytes, size_t len)
     return (struct view){.ptr = bytes, .len = len};
 }
 
-static int replay_message(struct image_delta *d, int16_t api_key, const void *object, struct view value)
+static int
+replay_message(struct image_delta *d, int16_t api_key, const void *object, struct view value)
 {
     switch (api_key) {
     case 0:
@@ -107,7 +108,8 @@ static int replay_message(struct image_delta *d, int16_t api_key, const void *ob
         return replay_remove_topic(d, object);
     case 10: {
         const struct delegation_token_record *rec = object;
-        return replay_kept(d, IMAGE_KEPT_TOKEN, bytes_of(rec->token_id.ptr, rec->token_id.len), value);
+        return replay_kept(d, IMAGE_KEPT_TOKEN, bytes_of(rec->token_id.ptr, rec->token_id.len),
+                           value);
     }
     case 11: {
         const struct user_scram_credential_record *rec = object;
@@ -138,7 +140,8 @@ static int replay_message(struct image_delta *d, int16_t api_key, const void *ob
     }
     case 26: {
         const struct remove_delegation_token_record *rec = object;
-        return replay_kept_removal(d, IMAGE_KEPT_TOKEN, bytes_of(rec->token_id.ptr, rec->token_id.len));
+        return replay_kept_removal(d, IMAGE_KEPT_TOKEN,
+                                   bytes_of(rec->token_id.ptr, rec->token_id.len));
     }
     case 27: {
         const struct register_controller_record *rec = object;

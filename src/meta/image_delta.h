@@ -16,18 +16,18 @@
 #define DELTA_DRAFTS_MAX 512 /* then they are settled: bounds the memory of a long replay */
 
 struct topic_draft {
-    struct hmap_node node;             /* in delta.topics, by id */
-    struct image_topic_item *base;     /* a reference: what the maps hold now */
+    struct hmap_node node;              /* in delta.topics, by id */
+    struct image_topic_item *base;      /* a reference: what the maps hold now */
     struct image_partition *partitions; /* owned; lists point into base or the delta's arena */
     size_t count;
     size_t cap;
 };
 
 struct config_draft {
-    struct hmap_node node;           /* in delta.configs */
-    struct image_config_key key;     /* in the delta's arena */
-    struct image_config_item *base;  /* a reference, or NULL */
-    struct image_config *entries;    /* owned, by name; text in base or the delta's arena */
+    struct hmap_node node;          /* in delta.configs */
+    struct image_config_key key;    /* in the delta's arena */
+    struct image_config_item *base; /* a reference, or NULL */
+    struct image_config *entries;   /* owned, by name; text in base or the delta's arena */
     size_t count;
     size_t cap;
 };
@@ -61,9 +61,13 @@ int replay_feature_level(struct image_delta *d, const struct feature_level_recor
 int replay_register_broker(struct image_delta *d, const struct register_broker_record *rec);
 int replay_unregister_broker(struct image_delta *d, const struct unregister_broker_record *rec);
 int replay_broker_fencing(struct image_delta *d, int32_t id, int64_t epoch, bool is_fenced);
-int replay_broker_change(struct image_delta *d, const struct broker_registration_change_record *rec);
+int replay_broker_change(struct image_delta *d,
+                         const struct broker_registration_change_record *rec);
 
-int replay_kept(struct image_delta *d, enum image_kept_rank rank, struct view key, struct view value);
+int replay_kept(struct image_delta *d,
+                enum image_kept_rank rank,
+                struct view key,
+                struct view value);
 int replay_kept_removal(struct image_delta *d, enum image_kept_rank rank, struct view key);
 int replay_quota(struct image_delta *d, const struct client_quota_record *rec, struct view value);
 int replay_scram(struct image_delta *d, struct str name, int8_t mechanism, struct view value);

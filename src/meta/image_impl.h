@@ -74,11 +74,11 @@ struct image {
     struct image_map topics;
     struct image_map configs;
     struct image_map kept;
-    struct image_map pending;          /* image_kept_item: records of the open transaction */
-    struct image_broker_list *brokers;  /* a reference, NULL: none */
+    struct image_map pending;            /* image_kept_item: records of the open transaction */
+    struct image_broker_list *brokers;   /* a reference, NULL: none */
     struct image_feature_list *features; /* a reference, NULL: none */
     size_t partitions_count;
-    int64_t next_producer_id;          /* -1: none yet */
+    int64_t next_producer_id; /* -1: none yet */
     bool is_in_transaction;
 };
 
@@ -99,7 +99,7 @@ struct image_kept_key {
 struct image_probe image_probe_kept(const struct image_kept_key *key);
 
 struct image_broker_list *image_broker_list_ref(struct image_broker_list *bl); /* takes NULL */
-void image_broker_list_unref(struct image_broker_list *bl);                   /* takes NULL */
+void image_broker_list_unref(struct image_broker_list *bl);                    /* takes NULL */
 struct image_broker_item *image_broker_item_of(const struct image_broker *b);
 
 /* One flat allocation that is filled from the front: the item and everything it points at. */
@@ -115,7 +115,8 @@ static inline size_t image_flat_need(size_t bytes)
 }
 void *image_flat_take(struct image_flat *f, size_t bytes);
 struct str image_flat_str(struct image_flat *f, struct str s);
-const void *image_flat_copy(struct image_flat *f, const void *bytes, size_t len); /* NULL for len 0 */
+const void *
+image_flat_copy(struct image_flat *f, const void *bytes, size_t len); /* NULL for len 0 */
 
 /* Flat copies for image_delta. */
 struct image_topic_item *image_topic_item_new(struct str name,
@@ -127,6 +128,7 @@ struct image_config_item *image_config_item_new(const struct image_config_key *k
                                                 const struct image_config *configs,
                                                 size_t count);
 struct image_kept_item *image_kept_item_new(const struct image_kept_key *key, struct view value);
-struct image_feature_list *image_feature_list_new(const struct image_feature *features, size_t count);
+struct image_feature_list *image_feature_list_new(const struct image_feature *features,
+                                                  size_t count);
 
 #endif

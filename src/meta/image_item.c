@@ -1,6 +1,6 @@
 /*
- * Items of an image: each one flat, immutable allocation that holds all it points at, and the probes
- * that find it.
+ * Items of an image: each one flat, immutable allocation that holds all it points at, and the
+ * probes that find it.
  */
 #include "meta/image_impl.h"
 
@@ -171,8 +171,7 @@ struct str image_flat_str(struct image_flat *f, struct str s)
 
 static bool is_same_list(const int32_t *a, int32_t a_count, const int32_t *b, int32_t b_count)
 {
-    return a_count == b_count && a_count > 0 &&
-           memcmp(a, b, (size_t)a_count * sizeof(a[0])) == 0;
+    return a_count == b_count && a_count > 0 && memcmp(a, b, (size_t)a_count * sizeof(a[0])) == 0;
 }
 
 static size_t list_need(int32_t count)
@@ -199,9 +198,8 @@ static const int32_t *copy_list(struct image_flat *f, const int32_t *list, int32
     return image_flat_copy(f, list, (size_t)count * sizeof(list[0]));
 }
 
-static void copy_partition(struct image_flat *f,
-                           const struct image_partition *from,
-                           struct image_partition *to)
+static void
+copy_partition(struct image_flat *f, const struct image_partition *from, struct image_partition *to)
 {
     *to = *from;
     to->replicas = copy_list(f, from->replicas, from->replicas_count);
@@ -257,7 +255,8 @@ struct image_broker_item *image_broker_item_new(const struct image_broker *b)
                   image_flat_need(cordoned) + image_flat_need(endpoints) +
                   image_flat_need(features) + image_flat_need(b->rack.len);
     for (int32_t i = 0; i < b->endpoints_count; i++) {
-        need += image_flat_need(b->endpoints[i].name.len) + image_flat_need(b->endpoints[i].host.len);
+        need +=
+            image_flat_need(b->endpoints[i].name.len) + image_flat_need(b->endpoints[i].host.len);
     }
     for (int32_t i = 0; i < b->features_count; i++) {
         need += image_flat_need(b->features[i].name.len);
@@ -312,9 +311,8 @@ struct image_config_item *image_config_item_new(const struct image_config_key *k
 
 struct image_kept_item *image_kept_item_new(const struct image_kept_key *key, struct view value)
 {
-    struct image_flat f =
-        flat_new(image_flat_need(sizeof(struct image_kept_item)) + image_flat_need(key->key.len) +
-                 image_flat_need(value.len));
+    struct image_flat f = flat_new(image_flat_need(sizeof(struct image_kept_item)) +
+                                   image_flat_need(key->key.len) + image_flat_need(value.len));
     struct image_kept_item *ki = image_flat_take(&f, sizeof(*ki));
     atomic_init(&ki->item.refs, 1);
     ki->rank = key->rank;
@@ -323,7 +321,8 @@ struct image_kept_item *image_kept_item_new(const struct image_kept_key *key, st
     return ki;
 }
 
-struct image_feature_list *image_feature_list_new(const struct image_feature *features, size_t count)
+struct image_feature_list *image_feature_list_new(const struct image_feature *features,
+                                                  size_t count)
 {
     size_t array = count * sizeof(features[0]);
     size_t need = image_flat_need(sizeof(struct image_feature_list)) + image_flat_need(array);

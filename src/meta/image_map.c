@@ -1,9 +1,10 @@
 /*
- * The persistent ordered map behind metadata images: two levels, a list of chunks and chunks of slots.
+ * The persistent ordered map behind metadata images: two levels, a list of chunks and chunks of
+ * slots.
  *
- * Invariants: no chunk is empty; slots ascend by (key, comparison); root->chunks[i].key is the key of
- * the chunk's first slot; root->items is the sum of the counts. A root or chunk whose counter is 1 is
- * held by the map in hand alone and is edited in place; any other is copied first.
+ * Invariants: no chunk is empty; slots ascend by (key, comparison); root->chunks[i].key is the key
+ * of the chunk's first slot; root->items is the sum of the counts. A root or chunk whose counter is
+ * 1 is held by the map in hand alone and is edited in place; any other is copied first.
  *
  * Why not a tree: a list of 16 bytes for each 32 to 64 items is copied in microseconds for the
  * hundred thousands of topics that a cluster may have, and a search is two binary searches over
@@ -143,8 +144,8 @@ static uint32_t find_chunk(const struct image_root *r, const struct image_probe 
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
         const struct image_root_slot *rs = &r->chunks[middle];
-        bool is_behind = rs->key != p->key ? rs->key > p->key
-                                           : probe_compare(p, &rs->chunk->slots[0]) < 0;
+        bool is_behind =
+            rs->key != p->key ? rs->key > p->key : probe_compare(p, &rs->chunk->slots[0]) < 0;
         if (is_behind) {
             high = middle;
         } else {
@@ -155,7 +156,8 @@ static uint32_t find_chunk(const struct image_root *r, const struct image_probe 
 }
 
 /* The first slot that is not before the probe; *ret_equal when it is the one. */
-static uint32_t find_slot(const struct image_chunk *ch, const struct image_probe *p, bool *ret_equal)
+static uint32_t
+find_slot(const struct image_chunk *ch, const struct image_probe *p, bool *ret_equal)
 {
     uint32_t low = 0;
     uint32_t high = ch->count;

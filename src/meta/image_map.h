@@ -1,13 +1,13 @@
 /*
- * A persistent ordered map (P): what an image is made of. Items are refcounted, immutable and shared
- * between maps; so are the chunks that hold them. An edit copies the list of chunks (once a delta) and
- * the one chunk that it touches, never the items.
+ * A persistent ordered map (P): what an image is made of. Items are refcounted, immutable and
+ * shared between maps; so are the chunks that hold them. An edit copies the list of chunks (once a
+ * delta) and the one chunk that it touches, never the items.
  *
  *   root   list of chunks, in order, each with the key of its first slot
  *   chunk  up to IMAGE_CHUNK_SLOTS slots: key, item
  *
- * Order: by a 64-bit key first (a prefix or a hash of the real key, so that a search seldom leaves the
- * chunk), then by the caller's comparison. Which maps there are: image_impl.h.
+ * Order: by a 64-bit key first (a prefix or a hash of the real key, so that a search seldom leaves
+ * the chunk), then by the caller's comparison. Which maps there are: image_impl.h.
  *
  * Thread: as the image. Counters are atomic, so that any thread may drop the last reference.
  */
@@ -20,8 +20,8 @@
 
 #define IMAGE_CHUNK_SLOTS 64
 
-/* The head of every item: one flat allocation, freed by mem_free with its last reference. Aligned for
- * what comes after it. */
+/* The head of every item: one flat allocation, freed by mem_free with its last reference. Aligned
+ * for what comes after it. */
 struct image_item {
     _Atomic uint32_t refs;
 } __attribute__((aligned(8)));
@@ -69,7 +69,8 @@ struct image_map image_map_ref(const struct image_map *m);
 void image_map_release(struct image_map *m);
 size_t image_map_count(const struct image_map *m);
 
-struct image_item *image_map_find(const struct image_map *m, const struct image_probe *p); /* borrowed; NULL */
+struct image_item *image_map_find(const struct image_map *m,
+                                  const struct image_probe *p); /* borrowed; NULL */
 /* Takes a reference of its own to `it`; replaces the equal item. */
 void image_map_put(struct image_map *m, const struct image_probe *p, struct image_item *it);
 bool image_map_remove(struct image_map *m, const struct image_probe *p); /* false: was not there */
@@ -86,7 +87,8 @@ struct image_cursor image_map_first(const struct image_map *m);
 struct image_cursor image_map_seek(const struct image_map *m, const struct image_probe *p);
 const struct image_slot *image_cursor_at(const struct image_cursor *c); /* NULL at the end */
 void image_cursor_next(struct image_cursor *c);
-/* When both stand at the start of the same chunk: skips the longest run of chunks that they share. */
+/* When both stand at the start of the same chunk: skips the longest run of chunks that they share.
+ */
 bool image_cursor_skip_shared(struct image_cursor *a, struct image_cursor *b);
 
 void image_map_validate(const struct image_map *m); /* order of keys, counts; for tests */

@@ -1,7 +1,7 @@
 /*
  * Records of brokers, features, configs, and those that are only kept. Kafka: ClusterDelta,
- * FeaturesDelta, ConfigurationsDelta; ClientQuotasDelta, AclsDelta, ScramDelta, DelegationTokenDelta
- * say what replaces and what removes what.
+ * FeaturesDelta, ConfigurationsDelta; ClientQuotasDelta, AclsDelta, ScramDelta,
+ * DelegationTokenDelta say what replaces and what removes what.
  */
 #include "base/err.h"
 #include "base/mem.h"
@@ -9,7 +9,8 @@
 
 /* --- brokers --- */
 
-/* Replaces the list by one with `bi` in its place by id, or without the broker `id` when bi is NULL. */
+/* Replaces the list by one with `bi` in its place by id, or without the broker `id` when bi is
+ * NULL. */
 static void brokers_edit(struct image *im, int32_t id, struct image_broker_item *bi)
 {
     struct image_broker_list *old = im->brokers;
@@ -64,7 +65,8 @@ int replay_register_broker(struct image_delta *d, const struct register_broker_r
         arena_alloc(&d->scratch, (size_t)rec->end_points.count * sizeof(*ep) + 1);
     for (int32_t i = 0; i < rec->end_points.count; i++) {
         const struct register_broker_record_broker_endpoint *from = &rec->end_points.items[i];
-        ep[i] = (struct image_endpoint){from->name, from->host, from->port, from->security_protocol};
+        ep[i] =
+            (struct image_endpoint){from->name, from->host, from->port, from->security_protocol};
     }
     struct image_feature_range *fr =
         arena_alloc(&d->scratch, (size_t)rec->features.count * sizeof(*fr) + 1);
@@ -167,7 +169,8 @@ static uint64_t config_hash(const struct image_config_key *key)
     return hash_str(key->name, (uint64_t)key->type);
 }
 
-static struct config_draft *config_draft_get(struct image_delta *d, const struct image_config_key *key)
+static struct config_draft *config_draft_get(struct image_delta *d,
+                                             const struct image_config_key *key)
 {
     uint64_t hash = config_hash(key);
     for (struct hmap_node *n = hmap_first(&d->configs, hash); n != NULL; n = hmap_next(n)) {
@@ -202,8 +205,7 @@ static void config_draft_free(struct image_delta *d, struct config_draft *cd)
 
 void delta_settle_configs(struct image_delta *d)
 {
-    hmap_foreach(n, &d->configs)
-    {
+    hmap_foreach (n, &d->configs) {
         struct config_draft *cd = container_of(n, struct config_draft, node);
         struct image_probe p = image_probe_config(&cd->key);
         if (cd->count == 0) {
@@ -219,8 +221,7 @@ void delta_settle_configs(struct image_delta *d)
 
 void delta_drop_configs(struct image_delta *d)
 {
-    hmap_foreach(n, &d->configs)
-    {
+    hmap_foreach (n, &d->configs) {
         config_draft_free(d, container_of(n, struct config_draft, node));
     }
 }
@@ -266,7 +267,10 @@ int replay_config(struct image_delta *d, const struct config_record *rec)
 
 /* --- records that are only kept --- */
 
-int replay_kept(struct image_delta *d, enum image_kept_rank rank, struct view key, struct view value)
+int replay_kept(struct image_delta *d,
+                enum image_kept_rank rank,
+                struct view key,
+                struct view value)
 {
     struct image_kept_key kk = {.rank = rank, .key = key};
     struct image_probe p = image_probe_kept(&kk);

@@ -68,13 +68,12 @@ static struct topic_draft *draft_get(struct image_delta *d, const struct uuid *i
 void delta_settle_topics(struct image_delta *d)
 {
     struct image *im = d->next;
-    hmap_foreach(n, &d->topics)
-    {
+    hmap_foreach (n, &d->topics) {
         struct topic_draft *td = container_of(n, struct topic_draft, node);
         const struct image_topic *base = &td->base->topic;
         im->partitions_count += td->count - (size_t)base->partitions_count;
-        struct image_topic_item *ti = image_topic_item_new(base->name, &base->id, td->partitions,
-                                                           to_i32(to_i64(td->count)));
+        struct image_topic_item *ti =
+            image_topic_item_new(base->name, &base->id, td->partitions, to_i32(to_i64(td->count)));
         maps_put(im, ti);
         image_item_unref(&ti->item);
         draft_free(d, td);
@@ -83,8 +82,7 @@ void delta_settle_topics(struct image_delta *d)
 
 void delta_drop_topics(struct image_delta *d)
 {
-    hmap_foreach(n, &d->topics)
-    {
+    hmap_foreach (n, &d->topics) {
         draft_free(d, container_of(n, struct topic_draft, node));
     }
 }
@@ -201,7 +199,8 @@ int replay_partition(struct image_delta *d, const struct partition_record *rec)
         .isr = keep_list(d, rec->isr.items, rec->isr.count),
         .adding = keep_list(d, rec->adding_replicas.items, rec->adding_replicas.count),
         .removing = keep_list(d, rec->removing_replicas.items, rec->removing_replicas.count),
-        .elr = keep_list(d, rec->eligible_leader_replicas.items, rec->eligible_leader_replicas.count),
+        .elr =
+            keep_list(d, rec->eligible_leader_replicas.items, rec->eligible_leader_replicas.count),
         .last_known_elr = keep_list(d, rec->last_known_elr.items, rec->last_known_elr.count),
         .directories = keep_uuids(d, rec->directories.items, rec->directories.count),
     };
@@ -261,7 +260,8 @@ int replay_partition_change(struct image_delta *d, const struct partition_change
         p->adding_count = rec->adding_replicas.count;
     }
     if (rec->eligible_leader_replicas.count >= 0) {
-        p->elr = keep_list(d, rec->eligible_leader_replicas.items, rec->eligible_leader_replicas.count);
+        p->elr =
+            keep_list(d, rec->eligible_leader_replicas.items, rec->eligible_leader_replicas.count);
         p->elr_count = rec->eligible_leader_replicas.count;
     }
     if (rec->last_known_elr.count >= 0) {

@@ -1,7 +1,8 @@
 /*
- * The records that make an image from nothing, in the order of Kafka's MetadataImage.write: features
- * (metadata.version first), brokers, controllers, topics with their partitions, configs, quotas,
- * producer ids, ACLs, SCRAM, delegation tokens; each at the version that metadata.version allows.
+ * The records that make an image from nothing, in the order of Kafka's MetadataImage.write:
+ * features (metadata.version first), brokers, controllers, topics with their partitions, configs,
+ * quotas, producer ids, ACLs, SCRAM, delegation tokens; each at the version that metadata.version
+ * allows.
  */
 #include "base/err.h"
 #include "base/mem.h"
@@ -255,7 +256,9 @@ static int write_kept(struct output *out, enum image_kept_rank rank)
     return each_kept(out->im, rank, out->each, out->ctx);
 }
 
-int image_write_snapshot(const struct image *im, int (*each)(void *ctx, struct view value), void *ctx)
+int image_write_snapshot(const struct image *im,
+                         int (*each)(void *ctx, struct view value),
+                         void *ctx)
 {
     if (im->is_in_transaction) {
         return ERR_BAD_ARGUMENT;

@@ -1,5 +1,5 @@
-/* A list of metadata records to be appended (P): each is the value bytes of one record (frame version 1,
- * apiKey, version, message), in the arena of who decides. */
+/* A list of metadata records to be appended (P): each is the value bytes of one record (frame
+ * version 1, apiKey, version, message), in the arena of who decides. */
 #ifndef META_RECORDS_H
 #define META_RECORDS_H
 
@@ -16,16 +16,21 @@ struct meta_records {
 
 void meta_records_init(struct meta_records *mr, struct arena *arena);
 /* Encodes `object` as record of message `m` at `version`. */
-must_check int meta_records_add(struct meta_records *mr, const struct msg *m, int16_t version, void *object);
+must_check int
+meta_records_add(struct meta_records *mr, const struct msg *m, int16_t version, void *object);
 
 /* A record that is encoded already; its bytes must live as long as the list. Never fails. */
 int meta_records_add_encoded(struct meta_records *mr, struct view value);
 
 /* One record value in the arena. */
-must_check int meta_record_encode(struct arena *arena, const struct msg *m, int16_t version, void *object, struct view *ret);
+must_check int meta_record_encode(struct arena *arena,
+                                  const struct msg *m,
+                                  int16_t version,
+                                  void *object,
+                                  struct view *ret);
 
-/* The frame before the message; the cursor stands at the message afterwards. ERR_MALFORMED; ERR_UNSUPPORTED: another
- * frame version. */
+/* The frame before the message; the cursor stands at the message afterwards. ERR_MALFORMED;
+ * ERR_UNSUPPORTED: another frame version. */
 must_check int meta_record_frame(struct cursor *c, int16_t *ret_api_key, int16_t *ret_version);
 /* The record message of this key, NULL: unknown. */
 const struct msg *meta_record_msg(int16_t api_key);

@@ -28,8 +28,9 @@ struct loop;
 struct loop_options {
     struct clock *clock;   /* borrowed */
     struct logger *logger; /* borrowed; NULL: silent */
-    struct metrics
-        *metrics; /* borrowed; NULL: none. loop_turn_max_us, loop_turns, loop_turns_long */
+    /* borrowed; NULL: none. loop_turns, loop_turns_long, loop_turn_max_us (processor time; turns
+     * below half a millisecond are not looked at), loop_turn_wall_max_us */
+    struct metrics *metrics;
 };
 
 must_check int loop_new(const struct loop_options *options, struct loop **ret);

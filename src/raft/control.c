@@ -111,7 +111,9 @@ int control_add_voters(struct batch_builder *bb, int64_t now_ms, const struct vo
     return r;
 }
 
-int control_add_snapshot_header(struct batch_builder *bb, int64_t now_ms, int64_t last_contained_timestamp)
+int control_add_snapshot_header(struct batch_builder *bb,
+                                int64_t now_ms,
+                                int64_t last_contained_timestamp)
 {
     struct snapshot_header_record rec = snapshot_header_record_default;
     rec.last_contained_log_timestamp = last_contained_timestamp;

@@ -25,7 +25,8 @@ must_check int control_add_leader_change(struct batch_builder *bb,
                                          int32_t leader_id,
                                          const struct voters *vs);
 must_check int control_add_kraft_version(struct batch_builder *bb, int64_t now_ms, int16_t version);
-must_check int control_add_voters(struct batch_builder *bb, int64_t now_ms, const struct voters *vs);
+must_check int
+control_add_voters(struct batch_builder *bb, int64_t now_ms, const struct voters *vs);
 must_check int control_add_snapshot_header(struct batch_builder *bb,
                                            int64_t now_ms,
                                            int64_t last_contained_timestamp);
@@ -33,16 +34,16 @@ must_check int control_add_snapshot_footer(struct batch_builder *bb, int64_t now
 
 /* What a reader keeps of control records: the newest value of each. */
 struct control_state {
-    struct voters voters;      /* of the last VotersRecord */
+    struct voters voters; /* of the last VotersRecord */
     bool has_voters;
-    int16_t kraft_version;     /* 0: none was seen */
+    int16_t kraft_version;      /* 0: none was seen */
     int64_t snapshot_timestamp; /* of a SnapshotHeader */
     bool has_header;
     bool has_footer;
 };
 
-/* Reads one record of a control batch into the state. ERR_MALFORMED, ERR_UNSUPPORTED (kraft.version); an unknown type is
- * skipped, as Kafka does. */
+/* Reads one record of a control batch into the state. ERR_MALFORMED, ERR_UNSUPPORTED
+ * (kraft.version); an unknown type is skipped, as Kafka does. */
 must_check int control_read(struct control_state *cs, const struct record *rec);
 
 #endif

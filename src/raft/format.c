@@ -68,7 +68,8 @@ static int make_path(struct fs *fs, const char *dir)
         int r = fs_mkdir(fs, path);
         path[i] = c;
         if (r < 0 && r != -EEXIST) {
-            struct fs_stat st; /* a directory above that we may not write to is well if it is there */
+            struct fs_stat
+                st; /* a directory above that we may not write to is well if it is there */
             if (fs_stat(fs, path, &st) < 0) {
                 return r;
             }
@@ -134,7 +135,10 @@ static int write_metadata(struct fs *fs,
     return r;
 }
 
-int format_write(struct fs *fs, struct clock *clock, const struct format_options *o, struct format_result *ret)
+int format_write(struct fs *fs,
+                 struct clock *clock,
+                 const struct format_options *o,
+                 struct format_result *ret)
 {
     if (o->dirs_count > FORMAT_DIRS_MAX || o->dirs_count == 0) {
         return ERR_BAD_ARGUMENT;
@@ -152,7 +156,10 @@ int format_write(struct fs *fs, struct clock *clock, const struct format_options
     return 0;
 }
 
-int format_finish(struct fs *fs, struct clock *clock, const struct format_options *o, const struct format_result *res)
+int format_finish(struct fs *fs,
+                  struct clock *clock,
+                  const struct format_options *o,
+                  const struct format_result *res)
 {
     for (size_t i = 0; i < o->dirs_count; i++) {
         struct meta_properties mp = {.directory_id = res->directory_ids[i], .node_id = o->node_id};
@@ -168,7 +175,10 @@ int format_finish(struct fs *fs, struct clock *clock, const struct format_option
     return 0;
 }
 
-int format_directories(struct fs *fs, struct clock *clock, const struct format_options *o, struct format_result *ret)
+int format_directories(struct fs *fs,
+                       struct clock *clock,
+                       const struct format_options *o,
+                       struct format_result *ret)
 {
     int r = format_write(fs, clock, o, ret);
     for (size_t i = 0; i < o->dirs_count && r >= 0; i++) {

@@ -10,9 +10,9 @@
  *                leader                      a majority has granted (our own vote counts)
  *   leader       resigned                    resign
  *
- * Invariants: the epoch never falls, and rises only on the way to candidate; it is above every epoch
- * of the log. What an effect persists is true before the effect after it is carried out. A sole voter
- * need not wait for a timeout: its first deadline is now.
+ * Invariants: the epoch never falls, and rises only on the way to candidate; it is above every
+ * epoch of the log. What an effect persists is true before the effect after it is carried out. A
+ * sole voter need not wait for a timeout: its first deadline is now.
  */
 #include "raft/quorum.h"
 
@@ -20,8 +20,7 @@
 static const uint8_t predecessors[QUORUM_STATES] = {
     [QUORUM_UNATTACHED] = 1u << QUORUM_INITIAL,
     [QUORUM_RESIGNED] = 1u << QUORUM_INITIAL | 1u << QUORUM_LEADER,
-    [QUORUM_CANDIDATE] =
-        1u << QUORUM_UNATTACHED | 1u << QUORUM_RESIGNED | 1u << QUORUM_CANDIDATE,
+    [QUORUM_CANDIDATE] = 1u << QUORUM_UNATTACHED | 1u << QUORUM_RESIGNED | 1u << QUORUM_CANDIDATE,
     [QUORUM_LEADER] = 1u << QUORUM_CANDIDATE,
 };
 
@@ -55,7 +54,8 @@ static void start(struct quorum *q, const struct quorum_event *ev, struct quorum
         return;
     }
     q->voters_count = ev->voters_count;
-    q->epoch = ev->election.leader_epoch > ev->log_epoch ? ev->election.leader_epoch : ev->log_epoch;
+    q->epoch =
+        ev->election.leader_epoch > ev->log_epoch ? ev->election.leader_epoch : ev->log_epoch;
     bool has_led = ev->election.leader_id == q->node_id && ev->election.leader_epoch == q->epoch;
     quorum_move(q, has_led ? QUORUM_RESIGNED : QUORUM_UNATTACHED);
     ret->deadline_ms = ev->now_ms;

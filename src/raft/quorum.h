@@ -26,7 +26,7 @@ enum quorum_state {
 struct quorum_election {
     int32_t leader_id; /* -1: unknown */
     int32_t leader_epoch;
-    int32_t voted_id;  /* -1: nobody */
+    int32_t voted_id; /* -1: nobody */
     struct uuid voted_directory_id;
 };
 
@@ -44,7 +44,7 @@ struct quorum_event {
     struct quorum_election election; /* as persisted; leader_epoch 0 and -1s: none */
     int32_t log_epoch;               /* of the last batch; 0 for an empty log */
     int32_t voters_count;
-    bool is_voter;                   /* this node is one of them, by id and directory */
+    bool is_voter; /* this node is one of them, by id and directory */
     /* QUORUM_VOTE */
     int32_t voter_epoch;
     bool is_granted;
@@ -58,11 +58,11 @@ enum quorum_refusal {
 };
 
 struct quorum_effects {
-    bool must_persist;             /* `election`, before everything else */
+    bool must_persist; /* `election`, before everything else */
     struct quorum_election election;
-    bool has_become_leader;        /* append the records that begin an epoch */
-    bool must_ask_votes;           /* of the other voters */
-    int64_t deadline_ms;           /* send QUORUM_ELECTION_TIMEOUT then; INT64_MAX: never */
+    bool has_become_leader; /* append the records that begin an epoch */
+    bool must_ask_votes;    /* of the other voters */
+    int64_t deadline_ms;    /* send QUORUM_ELECTION_TIMEOUT then; INT64_MAX: never */
     enum quorum_refusal refusal;
 };
 

@@ -1,8 +1,10 @@
 /*
- * The file quorum-state: who leads, whom we have voted for. JSON on one line, Kafka's FileQuorumStateStore:
+ * The file quorum-state: who leads, whom we have voted for. JSON on one line, Kafka's
+ * FileQuorumStateStore:
  *
- *   version 1  {"leaderId":1,"leaderEpoch":2,"votedId":-1,"votedDirectoryId":"AAA...","data_version":1}
- *   version 0  {"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0,
+ *   version 1
+ * {"leaderId":1,"leaderEpoch":2,"votedId":-1,"votedDirectoryId":"AAA...","data_version":1} version
+ * 0  {"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0,
  *               "currentVoters":[{"voterId":1}],"data_version":0}     (static voters)
  */
 #ifndef RAFT_QUORUM_FILE_H

@@ -2,15 +2,15 @@
  * The metadata log over plog; see raft_log.h.
  *
  * Loading, in this order:
- *   1  the newest snapshot that is whole and not before the log's start; a damaged one is left in place
- *      and an older one is taken; with none the log must begin at 0
- *   2  the bootstrap snapshot is only ever read for the first voters and the bootstrap records
- *   3  when the log ends before the snapshot does, its files go and it begins anew at the snapshot's
- *      end (Kafka: truncateToLatestSnapshot)
- *   4  the batches from the snapshot's end on; one that cannot be read is an error, since what follows
- *      it has been answered to clients
+ *   1  the newest snapshot that is whole and not before the log's start; a damaged one is left in
+ * place and an older one is taken; with none the log must begin at 0 2  the bootstrap snapshot is
+ * only ever read for the first voters and the bootstrap records 3  when the log ends before the
+ * snapshot does, its files go and it begins anew at the snapshot's end (Kafka:
+ * truncateToLatestSnapshot) 4  the batches from the snapshot's end on; one that cannot be read is
+ * an error, since what follows it has been answered to clients
  *
- * The recovery point is not kept: the log is small, and what is read here is checked while it is read.
+ * The recovery point is not kept: the log is small, and what is read here is checked while it is
+ * read.
  */
 #include "raft/raft_log.h"
 
@@ -25,7 +25,7 @@ struct raft_log {
     struct plog *pl;      /* owned */
     char dir[SNAPSHOT_PATH_MAX];
     int32_t epoch;
-    int64_t next_offset;  /* staged batches included */
+    int64_t next_offset; /* staged batches included */
 };
 
 static const struct uuid metadata_topic_id = {.bytes = {[15] = 1}};
@@ -37,7 +37,8 @@ struct load {
     struct snapshot_id id; /* being read */
 };
 
-__attribute__((format(printf, 3, 4))) static int fail(struct load *ld, int err, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int
+fail(struct load *ld, int err, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -51,13 +52,14 @@ __attribute__((format(printf, 3, 4))) static int fail(struct load *ld, int err, 
 static int open_plog(struct load *ld)
 {
     struct plog_config config = {
-        .rules = {
-            .max_message_bytes = INT32_MAX,
-            .max_decompressed_bytes = INT32_MAX,
-            .timestamp_before_max_ms = INT64_MAX,
-            .timestamp_after_max_ms = INT64_MAX,
-            .keeps_codec = true,
-        },
+        .rules =
+            {
+                .max_message_bytes = INT32_MAX,
+                .max_decompressed_bytes = INT32_MAX,
+                .timestamp_before_max_ms = INT64_MAX,
+                .timestamp_after_max_ms = INT64_MAX,
+                .keeps_codec = true,
+            },
         .segment_bytes = ld->o->segment_bytes,
         .segment_ms = ld->o->segment_ms,
         .segment_index_bytes = 10 << 20,
@@ -111,7 +113,8 @@ static int on_snapshot_record(void *ctx, struct view value)
     struct load *ld = ctx;
     int r = ld->o->reader.on_record(ld->o->reader.ctx, value, ld->id.end_offset - 1, ld->id.epoch);
     if (r < 0) {
-        return fail(ld, r, "a record of snapshot %020" PRId64 "-%010" PRId32
+        return fail(ld, r,
+                    "a record of snapshot %020" PRId64 "-%010" PRId32
                     ".checkpoint in %s cannot be applied: %s",
                     ld->id.end_offset, ld->id.epoch, ld->rl->dir, err_text(r));
     }
@@ -142,7 +145,8 @@ static bool is_damage(int err)
 }
 
 /* Loads the newest usable snapshot. 1: one was loaded; 0: none. */
-static int load_snapshot(struct load *ld, const struct snapshot_id *ids, size_t count, int64_t log_start)
+static int
+load_snapshot(struct load *ld, const struct snapshot_id *ids, size_t count, int64_t log_start)
 {
     struct raft_log_found *f = ld->found;
     for (size_t i = count; i > 0; i--) {
@@ -151,7 +155,8 @@ static int load_snapshot(struct load *ld, const struct snapshot_id *ids, size_t 
             continue;
         }
         struct control_state control = {0};
-        int r = snapshot_read(ld->o->env->fs, ld->rl->dir, &ld->id, &control, on_snapshot_record, ld);
+        int r =
+            snapshot_read(ld->o->env->fs, ld->rl->dir, &ld->id, &control, on_snapshot_record, ld);
         if (r >= 0) {
             voters_release(&f->control.voters);
             f->control = control;
@@ -163,16 +168,20 @@ static int load_snapshot(struct load *ld, const struct snapshot_id *ids, size_t 
         }
         voters_release(&control.voters);
         if (!is_damage(r) || f->error[0] != '\0') {
-            return f->error[0] != '\0' ? r : fail(ld, r, "snapshot %020" PRId64 "-%010" PRId32
-                    ".checkpoint in %s cannot be read: %s",
-                    ld->id.end_offset, ld->id.epoch, ld->rl->dir, err_text(r));
+            return f->error[0] != '\0'
+                       ? r
+                       : fail(ld, r,
+                              "snapshot %020" PRId64 "-%010" PRId32
+                              ".checkpoint in %s cannot be read: %s",
+                              ld->id.end_offset, ld->id.epoch, ld->rl->dir, err_text(r));
         }
         f->damaged_snapshots++;
     }
     return 0;
 }
 
-/* The first voters and the records that begin a cluster; what the log says later replaces the voters. */
+/* The first voters and the records that begin a cluster; what the log says later replaces the
+ * voters. */
 static int load_bootstrap(struct load *ld)
 {
     struct raft_log_found *f = ld->found;
@@ -192,8 +201,10 @@ static int load_bootstrap(struct load *ld)
     } else if (r == -ENOENT) {
         r = 0;
     } else {
-        r = fail(ld, r, "the bootstrap snapshot in %s cannot be read (%s), and the log is empty: format "
-                 "the directory again", ld->rl->dir, err_text(r));
+        r = fail(ld, r,
+                 "the bootstrap snapshot in %s cannot be read (%s), and the log is empty: format "
+                 "the directory again",
+                 ld->rl->dir, err_text(r));
     }
     voters_release(&control.voters);
     return r;
@@ -203,7 +214,8 @@ static int load_bootstrap(struct load *ld)
 
 static bool is_log_file(const char *name)
 {
-    static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};
+    static const char *const suffixes[] = {".log", ".index", ".timeindex", ".txnindex",
+                                           ".snapshot"};
     size_t len = strlen(name);
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
         size_t n = strlen(suffixes[i]);
@@ -251,7 +263,8 @@ static int begin_anew(struct load *ld, int64_t offset)
     }
     r = open_plog(ld);
     if (r >= 0 && rl->next_offset != offset) {
-        r = fail(ld, ERR_CORRUPT, "the metadata log in %s does not begin at offset %" PRId64, rl->dir, offset);
+        r = fail(ld, ERR_CORRUPT, "the metadata log in %s does not begin at offset %" PRId64,
+                 rl->dir, offset);
     }
     ld->found->was_log_replaced = true;
     return r;
@@ -285,8 +298,10 @@ static int read_records(struct load *ld, const struct batch *b, int64_t from)
             r = ld->o->reader.on_record(ld->o->reader.ctx, rec.value, rec.offset, b->leader_epoch);
         }
         if (r < 0) {
-            fail(ld, r, "the record at offset %" PRId64 " of the metadata log in %s cannot be "
-                 "applied: %s", rec.offset, ld->rl->dir, err_text(r));
+            fail(ld, r,
+                 "the record at offset %" PRId64 " of the metadata log in %s cannot be "
+                 "applied: %s",
+                 rec.offset, ld->rl->dir, err_text(r));
         }
     }
     record_iter_release(&it);
@@ -294,7 +309,8 @@ static int read_records(struct load *ld, const struct batch *b, int64_t from)
 }
 
 /* Batches in memory; *next moves behind each. */
-static int read_batches(struct load *ld, const uint8_t *bytes, size_t len, int64_t from, int64_t *next)
+static int
+read_batches(struct load *ld, const uint8_t *bytes, size_t len, int64_t from, int64_t *next)
 {
     struct raft_log_found *f = ld->found;
     size_t at = 0;
@@ -365,8 +381,8 @@ static int read_piece(struct load *ld, struct arena *arena, int64_t from, int64_
         r = bytes == NULL ? ERR_NO_MEMORY : copy_runs(&rope, bytes);
     }
     if (r < 0) {
-        fail(ld, r, "the metadata log in %s is damaged at offset %" PRId64 ": %s", ld->rl->dir, *next,
-             err_text(r));
+        fail(ld, r, "the metadata log in %s is damaged at offset %" PRId64 ": %s", ld->rl->dir,
+             *next, err_text(r));
     } else {
         r = read_batches(ld, bytes, rope.bytes, from, next);
     }
@@ -412,11 +428,14 @@ static int load_all(struct load *ld)
         return r;
     }
     if (r == 0 && offsets.log_start > 0) {
-        return fail(ld, ERR_CORRUPT, "the metadata log in %s begins at offset %" PRId64
-                    " and there is no whole snapshot that ends there or later", rl->dir, offsets.log_start);
+        return fail(ld, ERR_CORRUPT,
+                    "the metadata log in %s begins at offset %" PRId64
+                    " and there is no whole snapshot that ends there or later",
+                    rl->dir, offsets.log_start);
     }
     if (r == 0 && rl->next_offset == 0 && ld->found->damaged_snapshots > 0) {
-        return fail(ld, ERR_CORRUPT, "the metadata log in %s is empty and its snapshots are damaged", rl->dir);
+        return fail(ld, ERR_CORRUPT,
+                    "the metadata log in %s is empty and its snapshots are damaged", rl->dir);
     }
     int64_t from = ld->found->snapshot.end_offset;
     if (rl->next_offset < from) {
@@ -428,7 +447,9 @@ static int load_all(struct load *ld)
     return read_log(ld, from);
 }
 
-int raft_log_open(const struct raft_log_options *o, struct raft_log_found *ret_found, struct raft_log **ret)
+int raft_log_open(const struct raft_log_options *o,
+                  struct raft_log_found *ret_found,
+                  struct raft_log **ret)
 {
     *ret_found = (struct raft_log_found){0};
     struct raft_log *rl = mem_zalloc(sizeof(*rl));
@@ -531,7 +552,10 @@ static int append_batch(struct raft_log *rl, struct blob *blob, size_t size, int
     return r < 0 ? r : 0;
 }
 
-int raft_log_append(struct raft_log *rl, struct batch_builder *bb, int64_t now_ms, int64_t *ret_base_offset)
+int raft_log_append(struct raft_log *rl,
+                    struct batch_builder *bb,
+                    int64_t now_ms,
+                    int64_t *ret_base_offset)
 {
     if (bb->records_count == 0 || bb->records_count > RAFT_LOG_BATCH_RECORDS_MAX) {
         return bb->records_count == 0 ? ERR_BAD_ARGUMENT : ERR_TOO_LARGE;
@@ -569,7 +593,8 @@ int raft_log_flush(struct raft_log *rl, bool whole_fs)
         r = whole_fs ? fs_sync_all(rl->env->fs, rl->dir) : plog_flush_run(&f);
         plog_flush_end(&f, r, &flushed);
         if (r >= 0) {
-            IGNORE(plog_advance_high_watermark(rl->pl, flushed)); /* a sole voter's is what it has flushed */
+            IGNORE(plog_advance_high_watermark(
+                rl->pl, flushed)); /* a sole voter's is what it has flushed */
         }
     }
     return r < 0 ? r : plog_is_offline(rl->pl) ? ERR_OFFLINE : 0;

@@ -2,8 +2,8 @@
  * Drives quorum and log of this node; see raft_node.h.
  *
  * Order at the start of an epoch: quorum-state first, then the first batch of the epoch. A crash
- * between the two wastes an epoch, no more. On a first start both become stable with one sync of the
- * file system, the batch possibly without the file's name: the epoch is in the batch, too.
+ * between the two wastes an epoch, no more. On a first start both become stable with one sync of
+ * the file system, the batch possibly without the file's name: the epoch is in the batch, too.
  */
 #include "raft/raft_node.h"
 
@@ -35,7 +35,8 @@ static int64_t now_of(const struct raft_node *rn)
 
 /* --- opening --- */
 
-__attribute__((format(printf, 3, 4))) static int refuse(char *ret_error, int err, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int
+refuse(char *ret_error, int err, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -81,10 +82,11 @@ static int explain(struct raft_node *rn, enum quorum_refusal refusal, char *ret_
                       "node %d with the directory id of %s is not a voter of its quorum (%s)",
                       rn->o.node_id, rn->o.dir, text);
     case QUORUM_OTHER_VOTERS:
-        return refuse(ret_error, ERR_UNSUPPORTED,
-                      "%s belongs to a quorum of %d voters (%s); quorums of more than one voter are "
-                      "not supported yet",
-                      rn->o.dir, rn->found.control.voters.count, text);
+        return refuse(
+            ret_error, ERR_UNSUPPORTED,
+            "%s belongs to a quorum of %d voters (%s); quorums of more than one voter are "
+            "not supported yet",
+            rn->o.dir, rn->found.control.voters.count, text);
     }
     return 0;
 }
@@ -120,8 +122,8 @@ static void warn_of_damage(const struct raft_node *rn)
     if (f->damaged_snapshots > 0) {
         LOG_WARN(rn->o.env->logger, FAC_RAFT,
                  "%zu damaged metadata snapshots in %s were passed over; loaded from %" PRId64
-                 " and the log behind it", f->damaged_snapshots, raft_log_path(rn->rl),
-                 f->snapshot.end_offset);
+                 " and the log behind it",
+                 f->damaged_snapshots, raft_log_path(rn->rl), f->snapshot.end_offset);
     }
     if (f->was_log_replaced) {
         LOG_WARN(rn->o.env->logger, FAC_RAFT,
@@ -266,7 +268,10 @@ int32_t raft_node_epoch(const struct raft_node *rn)
     return rn->q.epoch;
 }
 
-int raft_node_append(struct raft_node *rn, const struct view *records, size_t count, int64_t *ret_base_offset)
+int raft_node_append(struct raft_node *rn,
+                     const struct view *records,
+                     size_t count,
+                     int64_t *ret_base_offset)
 {
     check(rn->q.state == QUORUM_LEADER);
     if (count > RAFT_NODE_RECORDS_MAX) {
@@ -337,7 +342,8 @@ static int add_record(void *ctx, struct view value)
     return snapshot_writer_add(ctx, value);
 }
 
-static int64_t file_bytes(const struct raft_node *rn, const struct snapshot_id *id, int64_t *ret_mtime_ms)
+static int64_t
+file_bytes(const struct raft_node *rn, const struct snapshot_id *id, int64_t *ret_mtime_ms)
 {
     char path[SNAPSHOT_PATH_MAX + 64];
     struct fs_stat st;
@@ -351,8 +357,8 @@ static int64_t file_bytes(const struct raft_node *rn, const struct snapshot_id *
     return st.size;
 }
 
-/* Forgets the oldest snapshots, and the log before the oldest that stays, while there are too many bytes or they
- * are too old. The newest always stays. */
+/* Forgets the oldest snapshots, and the log before the oldest that stays, while there are too many
+ * bytes or they are too old. The newest always stays. */
 static int retain(struct raft_node *rn)
 {
     struct snapshot_id *ids;
@@ -388,7 +394,9 @@ static int retain(struct raft_node *rn)
 int raft_node_snapshot(struct raft_node *rn,
                        int64_t last_offset,
                        int32_t last_epoch,
-                       int (*write)(void *ctx, int (*each)(void *each_ctx, struct view value), void *each_ctx),
+                       int (*write)(void *ctx,
+                                    int (*each)(void *each_ctx, struct view value),
+                                    void *each_ctx),
                        void *ctx)
 {
     struct snapshot_id id = {.end_offset = last_offset + 1, .epoch = last_epoch};

@@ -2,21 +2,20 @@
  * This node's part in the metadata quorum. No thread of its own: the metadata thread drives it.
  *
  *   raft_node_open    loads log and snapshots, calls on_record for every committed record
- *   raft_node_lead    begins an epoch as leader: quorum-state, LeaderChange (and, once, KRaftVersion and Voters)
- *   raft_node_append  records as one batch, in memory and then in the page cache
- *   raft_node_flush   one sync for everything appended since the last; what it returns is committed
- *   raft_node_snapshot_is_due, raft_node_snapshot
- *   raft_node_close
+ *   raft_node_lead    begins an epoch as leader: quorum-state, LeaderChange (and, once,
+ * KRaftVersion and Voters) raft_node_append  records as one batch, in memory and then in the page
+ * cache raft_node_flush   one sync for everything appended since the last; what it returns is
+ * committed raft_node_snapshot_is_due, raft_node_snapshot raft_node_close
  *
- * Only quorums whose single voter is this node are led today; anything else is refused by raft_node_open with a
- * sentence for the operator.
+ * Only quorums whose single voter is this node are led today; anything else is refused by
+ * raft_node_open with a sentence for the operator.
  *
- * quorum-state of a sole voter is never the only witness of its epoch: a file that is missing or damaged is made
- * again from the log, with a line in the log. On a first start (is_first_start) it is not synced on its own: its
- * content is covered by the first flush, and takes its name after it.
+ * quorum-state of a sole voter is never the only witness of its epoch: a file that is missing or
+ * damaged is made again from the log, with a line in the log. On a first start (is_first_start) it
+ * is not synced on its own: its content is covered by the first flush, and takes its name after it.
  *
- * Thread: one owner; blocking. Errors: -errno and ERR_*. Any failure of append or flush leaves the log unusable: the
- * process should end. Kafka: KafkaRaftClient.
+ * Thread: one owner; blocking. Errors: -errno and ERR_*. Any failure of append or flush leaves the
+ * log unusable: the process should end. Kafka: KafkaRaftClient.
  */
 #ifndef RAFT_RAFT_NODE_H
 #define RAFT_RAFT_NODE_H
@@ -31,19 +30,21 @@ struct plog_env;
 struct raft_node;
 
 struct raft_node_options {
-    struct plog_env *env;        /* borrowed; its clock stamps batches, its logger gets warnings */
-    const char *dir;             /* metadata.log.dir, or the first of log.dirs; borrowed while open */
+    struct plog_env *env; /* borrowed; its clock stamps batches, its logger gets warnings */
+    const char *dir;      /* metadata.log.dir, or the first of log.dirs; borrowed while open */
     int32_t node_id;
-    struct uuid directory_id;    /* of meta.properties */
-    struct str static_voters;    /* controller.quorum.voters; null or empty: dynamic */
-    int64_t segment_bytes;       /* metadata.log.segment.bytes 1073741824 */
-    int64_t segment_ms;          /* metadata.log.segment.ms 604800000 */
-    int64_t snapshot_bytes;      /* metadata.log.max.record.bytes.between.snapshots 20971520 */
-    int64_t snapshot_interval_ms; /* metadata.log.max.snapshot.interval.ms 3600000; 0: never by time */
-    int64_t retention_bytes;     /* metadata.max.retention.bytes 104857600; -1: none */
-    int64_t retention_ms;        /* metadata.max.retention.ms 604800000; -1: none */
-    bool is_first_start;         /* just formatted by this process */
-    /* Every record value of the loaded snapshot and of the log behind it, in order. A negative result fails the open. */
+    struct uuid directory_id; /* of meta.properties */
+    struct str static_voters; /* controller.quorum.voters; null or empty: dynamic */
+    int64_t segment_bytes;    /* metadata.log.segment.bytes 1073741824 */
+    int64_t segment_ms;       /* metadata.log.segment.ms 604800000 */
+    int64_t snapshot_bytes;   /* metadata.log.max.record.bytes.between.snapshots 20971520 */
+    int64_t
+        snapshot_interval_ms; /* metadata.log.max.snapshot.interval.ms 3600000; 0: never by time */
+    int64_t retention_bytes;  /* metadata.max.retention.bytes 104857600; -1: none */
+    int64_t retention_ms;     /* metadata.max.retention.ms 604800000; -1: none */
+    bool is_first_start;      /* just formatted by this process */
+    /* Every record value of the loaded snapshot and of the log behind it, in order. A negative
+     * result fails the open. */
     int (*on_record)(void *ctx, struct view value, int64_t offset, int32_t epoch);
     void *ctx;
 };
@@ -64,20 +65,26 @@ must_check int raft_node_lead(struct raft_node *rn);
 /* The offset that the first record of the next append gets. */
 int64_t raft_node_next_offset(const struct raft_node *rn);
 int32_t raft_node_epoch(const struct raft_node *rn);
-/* One batch: all records or none survive a crash. ERR_TOO_LARGE: more than RAFT_NODE_RECORDS_MAX, or above 8 MiB. */
-must_check int raft_node_append(struct raft_node *rn, const struct view *records, size_t count, int64_t *ret_base_offset);
+/* One batch: all records or none survive a crash. ERR_TOO_LARGE: more than RAFT_NODE_RECORDS_MAX,
+ * or above 8 MiB. */
+must_check int raft_node_append(struct raft_node *rn,
+                                const struct view *records,
+                                size_t count,
+                                int64_t *ret_base_offset);
 /* *ret_committed: records below this offset are on stable storage. */
 must_check int raft_node_flush(struct raft_node *rn, int64_t *ret_committed);
 
 /* Enough was committed since the last snapshot, or enough time has passed. */
 bool raft_node_snapshot_is_due(const struct raft_node *rn);
-/* Writes the snapshot that ends behind last_offset (of the image), then forgets what metadata.max.retention.* no longer
- * holds. write calls each() with every record value: image_write_snapshot. Nothing is done when there is a snapshot of that
- * offset already. */
+/* Writes the snapshot that ends behind last_offset (of the image), then forgets what
+ * metadata.max.retention.* no longer holds. write calls each() with every record value:
+ * image_write_snapshot. Nothing is done when there is a snapshot of that offset already. */
 must_check int raft_node_snapshot(struct raft_node *rn,
                                   int64_t last_offset,
                                   int32_t last_epoch,
-                                  int (*write)(void *ctx, int (*each)(void *each_ctx, struct view value), void *each_ctx),
+                                  int (*write)(void *ctx,
+                                               int (*each)(void *each_ctx, struct view value),
+                                               void *each_ctx),
                                   void *ctx);
 
 /* For DescribeQuorum. */

@@ -6,11 +6,15 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define SUFFIX         ".checkpoint"
-#define NAME_DIGITS    31 /* "%020d-%010d" */
-#define RECORD_MARGIN  64 /* bytes around a value in its record, generously */
+#define SUFFIX        ".checkpoint"
+#define NAME_DIGITS   31 /* "%020d-%010d" */
+#define RECORD_MARGIN 64 /* bytes around a value in its record, generously */
 
-int snapshot_path(const char *dir, const struct snapshot_id *id, const char *suffix, char *ret, size_t cap)
+int snapshot_path(const char *dir,
+                  const struct snapshot_id *id,
+                  const char *suffix,
+                  char *ret,
+                  size_t cap)
 {
     int n = snprintf(ret, cap, "%s/%020" PRId64 "-%010" PRId32 SUFFIX "%s", dir, id->end_offset,
                      id->epoch, suffix);
@@ -33,7 +37,8 @@ static bool parse_name(struct str name, struct snapshot_id *ret, struct str *ret
         memcmp(name.ptr + NAME_DIGITS, SUFFIX, strlen(SUFFIX)) != 0) {
         return false;
     }
-    *ret_rest = str_of(name.ptr + NAME_DIGITS + strlen(SUFFIX), name.len - NAME_DIGITS - strlen(SUFFIX));
+    *ret_rest =
+        str_of(name.ptr + NAME_DIGITS + strlen(SUFFIX), name.len - NAME_DIGITS - strlen(SUFFIX));
     return str_to_i64(str_of(name.ptr, 20), &ret->end_offset) >= 0 &&
            str_to_i32(str_of(name.ptr + 21, 10), &ret->epoch) >= 0 && ret->end_offset >= 0 &&
            ret->epoch >= 0;

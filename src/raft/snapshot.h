@@ -1,13 +1,14 @@
 /*
- * Snapshots of the metadata log: `%020d-%010d.checkpoint` (end offset, epoch) in the directory of the log.
+ * Snapshots of the metadata log: `%020d-%010d.checkpoint` (end offset, epoch) in the directory of
+ * the log.
  *
  *   control batch   SnapshotHeader; with kraft.version 1 also KRaftVersion and Voters
  *   data batches    the records of the image
  *   control batch   SnapshotFooter
  *
- * Offsets inside count from 0; every batch has the snapshot's epoch. Written as `.part`, synced, renamed, directory
- * synced. `00000000000000000000-0000000000.checkpoint` is what `format` leaves: the first voters, and records for
- * the controller to begin the cluster with.
+ * Offsets inside count from 0; every batch has the snapshot's epoch. Written as `.part`, synced,
+ * renamed, directory synced. `00000000000000000000-0000000000.checkpoint` is what `format` leaves:
+ * the first voters, and records for the controller to begin the cluster with.
  *
  * Kafka: Snapshots, RecordsSnapshotWriter, FileRawSnapshotWriter.
  * Thread: one owner; blocking.
@@ -35,14 +36,18 @@ static inline bool snapshot_is_bootstrap(const struct snapshot_id *id)
 }
 
 #define SNAPSHOT_PATH_MAX 4096
-must_check int snapshot_path(const char *dir, const struct snapshot_id *id, const char *suffix, char *ret, size_t cap);
+must_check int snapshot_path(const char *dir,
+                             const struct snapshot_id *id,
+                             const char *suffix,
+                             char *ret,
+                             size_t cap);
 
 /* All snapshots, oldest first, mem_alloc'ed. Leftovers of a crash (.part, .deleted) are removed. */
-must_check int snapshot_list(struct fs *fs, const char *dir, struct snapshot_id **ret, size_t *ret_count);
+must_check int
+snapshot_list(struct fs *fs, const char *dir, struct snapshot_id **ret, size_t *ret_count);
 
-
-/* Checks all of the file first (CRCs, header, footer, offsets), then gives every data record to each(): a damaged
- * snapshot (ERR_CORRUPT, ERR_TRUNCATED, ERR_MALFORMED) gives none. */
+/* Checks all of the file first (CRCs, header, footer, offsets), then gives every data record to
+ * each(): a damaged snapshot (ERR_CORRUPT, ERR_TRUNCATED, ERR_MALFORMED) gives none. */
 must_check int snapshot_read(struct fs *fs,
                              const char *dir,
                              const struct snapshot_id *id,
@@ -77,8 +82,8 @@ must_check int snapshot_writer_open(struct snapshot_writer *sw,
                                     int64_t now_ms,
                                     const struct voters *vs);
 must_check int snapshot_writer_add(struct snapshot_writer *sw, struct view value);
-/* Ends and publishes it, or after a failure of any call (err < 0) removes it; releases the writer. Returns err or what
- * failed here. */
+/* Ends and publishes it, or after a failure of any call (err < 0) removes it; releases the writer.
+ * Returns err or what failed here. */
 must_check int snapshot_writer_close(struct snapshot_writer *sw, enum snapshot_sync sync, int err);
 
 #endif

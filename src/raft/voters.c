@@ -81,7 +81,8 @@ int voters_parse(struct voters *vs, struct str text)
     return 0;
 }
 
-const struct voter *voters_find(const struct voters *vs, int32_t id, const struct uuid *directory_id)
+const struct voter *
+voters_find(const struct voters *vs, int32_t id, const struct uuid *directory_id)
 {
     for (int32_t i = 0; i < vs->count; i++) {
         const struct voter *v = &vs->items[i];

@@ -14,7 +14,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "storage/side_file.h"
 
 void epoch_cache_init(struct epoch_cache *ec)
 {
@@ -53,6 +52,7 @@ bool epoch_cache_assign(struct epoch_cache *ec, int32_t epoch, int64_t start_off
                              ec->entries[ec->count - 1].start_offset >= start_offset)) {
         ec->count--;
     }
+    ec->is_rewritten = ec->is_rewritten || ec->count < ec->saved_count;
     push(ec, epoch, start_offset);
     ec->is_dirty = true;
     return true;
@@ -63,6 +63,7 @@ void epoch_cache_truncate_end(struct epoch_cache *ec, int64_t end_offset)
     while (ec->count > 0 && ec->entries[ec->count - 1].start_offset >= end_offset) {
         ec->count--;
         ec->is_dirty = true;
+        ec->is_rewritten = true;
     }
 }
 
@@ -76,10 +77,12 @@ void epoch_cache_truncate_start(struct epoch_cache *ec, int64_t start_offset)
         ec->count -= drop;
         memmove(ec->entries, ec->entries + drop, ec->count * sizeof(ec->entries[0]));
         ec->is_dirty = true;
+        ec->is_rewritten = true;
     }
     if (ec->count > 0 && ec->entries[0].start_offset < start_offset) {
         ec->entries[0].start_offset = start_offset;
         ec->is_dirty = true;
+        ec->is_rewritten = true;
     }
 }
 
@@ -129,7 +132,7 @@ void epoch_cache_end_of(const struct epoch_cache *ec,
 {
     *ret_epoch = -1;
     *ret_end_offset = -1;
-    if (epoch < 0 || ec->count == 0 || epoch > epoch_cache_latest(ec)) {
+    if (epoch == -1 || ec->count == 0 || epoch > epoch_cache_latest(ec)) {
         return;
     }
     size_t n = count_up_to(ec, epoch);
@@ -173,6 +176,8 @@ int epoch_cache_load(struct epoch_cache *ec, struct fs *fs, const char *path)
     size_t len;
     ec->count = 0;
     ec->is_dirty = false;
+    ec->is_rewritten = false;
+    ec->saved_count = 0;
     int err = fs_read_file(fs, path, EPOCH_CACHE_FILE_MAX, &bytes, &len);
     if (err < 0) {
         return err == -EFBIG ? ERR_MALFORMED : err;
@@ -190,6 +195,33 @@ int epoch_cache_load(struct epoch_cache *ec, struct fs *fs, const char *path)
     if (err < 0) {
         ec->count = 0;
     }
+    ec->saved_count = ec->count;
+    return err;
+}
+
+bool epoch_cache_wants_save(const struct epoch_cache *ec, int64_t log_end)
+{
+    bool is_only_new = !ec->is_rewritten && ec->count == ec->saved_count + 1 &&
+                       ec->entries[ec->count - 1].start_offset == log_end;
+    return ec->is_dirty && !is_only_new;
+}
+
+static int write_over(struct fs *fs, const char *path, const char *bytes, size_t len)
+{
+    struct fs_file *f;
+    int64_t size;
+    int err = fs_open(fs, path, FS_WRITE | FS_CREATE, &f);
+    if (err < 0) {
+        return err;
+    }
+    err = fs_size(f, &size);
+    if (err >= 0) {
+        err = fs_pwrite(f, bytes, len, 0);
+    }
+    if (err >= 0 && size > to_i64(len)) {
+        err = fs_truncate(f, to_i64(len));
+    }
+    fs_file_unref(f);
     return err;
 }
 
@@ -206,9 +238,11 @@ int epoch_cache_save(struct epoch_cache *ec, struct fs *fs, const char *path, bo
     }
     check(!sb.is_truncated);
     int err = is_durable ? fs_replace_file(fs, path, sb.ptr, sb.len)
-                         : side_file_replace(fs, path, sb.ptr, sb.len);
+                         : write_over(fs, path, sb.ptr, sb.len);
     if (err >= 0) {
         ec->is_dirty = false;
+        ec->is_rewritten = false;
+        ec->saved_count = ec->count;
     }
     return err;
 }

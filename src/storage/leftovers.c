@@ -218,6 +218,16 @@ remove_replaced(const struct log_listing *ll, struct fs *fs, const char *dir, in
     return 0;
 }
 
+static int put_in_place(struct fs *fs, const char *dir, const char *name)
+{
+    struct log_path from;
+    struct log_path to;
+    log_path_join(&from, dir, name);
+    log_path_join(&to, dir, name);
+    to.text[strlen(to.text) - strlen(".swap")] = '\0';
+    return fs_rename(fs, from.text, to.text);
+}
+
 int leftovers_resolve(const struct log_listing *ll, struct fs *fs, const char *dir, bool *ret_changed)
 {
     int64_t cleaned = first_cleaned(ll);
@@ -240,12 +250,7 @@ int leftovers_resolve(const struct log_listing *ll, struct fs *fs, const char *d
             err = unlink_name(fs, dir, name);
             continue;
         }
-        struct log_path from;
-        struct log_path to;
-        log_path_join(&from, dir, name);
-        log_path_join(&to, dir, name);
-        to.text[strlen(to.text) - strlen(".swap")] = '\0';
-        err = fs_rename(fs, from.text, to.text);
+        err = put_in_place(fs, dir, name);
     }
     return err < 0 || !*ret_changed ? err : fs_sync_dir(fs, dir);
 }

@@ -459,10 +459,13 @@ static void note_values(struct log_dir *ld, struct plog *pl, int64_t recovery_po
     plog_offsets(pl, &offsets);
     int64_t first = plog_first_offset(pl);
     lock_take(&ld->lock);
-    struct dir_entry *de = make_entry(ld, plog_topic(pl), plog_partition(pl));
-    de->recovery_point = recovery_point;
-    de->log_start = offsets.log_start > first ? offsets.log_start : 0;
-    de->high_watermark = offsets.high_watermark;
+    /* A log that was deleted meanwhile is forgotten already, and its name may be another's. */
+    if (!plog_is_offline(pl)) {
+        struct dir_entry *de = make_entry(ld, plog_topic(pl), plog_partition(pl));
+        de->recovery_point = recovery_point;
+        de->log_start = offsets.log_start > first ? offsets.log_start : 0;
+        de->high_watermark = offsets.high_watermark;
+    }
     lock_give(&ld->lock);
 }
 

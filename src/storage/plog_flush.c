@@ -190,7 +190,7 @@ static void thin_snapshots(struct plog *pl)
     }
 }
 
-static bool has_snapshot(const struct plog *pl, int64_t offset)
+bool plog_has_snapshot(const struct plog *pl, int64_t offset)
 {
     return pl->snapshots_count > 0 && pl->snapshots[pl->snapshots_count - 1] == offset;
 }
@@ -267,13 +267,15 @@ static int gather(struct plog *pl, struct checkpoint *cp)
         cp->incarnation = pl->incarnation;
         cp->names_made = pl->names_made;
         producer_state_encode(&pl->producers, &cp->snapshot, &cp->snapshot_len);
-        if (pl->epochs.is_dirty) {
+        if (epoch_cache_wants_save(&pl->epochs, pl->log_end)) {
             for (size_t i = 0; i < pl->epochs.count; i++) {
                 const struct epoch_entry *entry = &pl->epochs.entries[i];
                 IGNORE(epoch_cache_assign(&cp->epochs, entry->epoch, entry->start_offset));
             }
             cp->epochs.is_dirty = true;
             pl->epochs.is_dirty = false;
+            pl->epochs.is_rewritten = false;
+            pl->epochs.saved_count = pl->epochs.count;
         }
     }
     lock_give(&pl->lock);
@@ -300,7 +302,8 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
 {
     struct checkpoint cp = {0};
     lock_take(&pl->lock);
-    bool is_needed = pl->recovery_point != pl->log_end || pl->epochs.is_dirty ||
+    bool is_needed = pl->recovery_point != pl->log_end ||
+                     epoch_cache_wants_save(&pl->epochs, pl->log_end) ||
                      pl->names_made != pl->names_synced;
     *ret_recovery_point = pl->recovery_point;
     lock_give(&pl->lock);
@@ -326,10 +329,12 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
         plog_note_snapshot(pl, cp.offset);
         err = plog_drop_snapshots_from(pl, pl->log_end);
         pl->epochs.is_dirty = true;
+        pl->epochs.is_rewritten = true;
     } else if (err >= 0) {
         plog_note_snapshot(pl, cp.offset);
         thin_snapshots(pl);
         pl->recovery_point = max_i64(pl->recovery_point, cp.offset);
+        pl->told_point = max_i64(pl->told_point, pl->recovery_point);
         pl->uncheckpointed_bytes = 0;
         if (!pl->is_new && cp.names_made > pl->names_synced) {
             pl->names_synced = cp.names_made; /* by the directory sync of the snapshot */
@@ -337,6 +342,7 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
         *ret_recovery_point = pl->recovery_point;
     } else if (cp.epochs.is_dirty) {
         pl->epochs.is_dirty = true;
+        pl->epochs.is_rewritten = true;
     }
     lock_give(&pl->lock);
     epoch_cache_release(&cp.epochs);
@@ -355,12 +361,12 @@ static int finish_files(struct plog *pl)
     for (size_t i = 0; i < pl->segments_count && err >= 0; i++) {
         err = plog_close_segment(pl, pl->segments[i]);
     }
-    if (err >= 0 && pl->epochs.is_dirty) {
+    if (err >= 0 && epoch_cache_wants_save(&pl->epochs, pl->log_end)) {
         log_path_join(&path, plog_path(pl), EPOCH_FILE);
         err = epoch_cache_save(&pl->epochs, pl->env->fs, path.text, false);
     }
     bool has_state = pl->log_end > pl->segments[0]->base_offset || pl->producers.map.count > 0;
-    if (err >= 0 && has_state && !has_snapshot(pl, pl->log_end)) {
+    if (err >= 0 && has_state && !plog_has_snapshot(pl, pl->log_end)) {
         err = plog_save_snapshot(pl, pl->log_end, false);
     }
     return err;
@@ -378,6 +384,10 @@ int plog_close(struct plog *pl, bool is_clean)
         lock_give(&pl->lock);
         if (err >= 0) {
             err = flush_now(pl);
+        }
+        if (err >= 0 && pl->told_point >= pl->log_end && pl->recovery_point < pl->log_end) {
+            int64_t point;
+            err = plog_checkpoint(pl, &point);
         }
         if (err >= 0) {
             lock_take(&pl->lock);

@@ -92,6 +92,8 @@ struct plog {
     int64_t unflushed_bytes;
     int64_t uncheckpointed_bytes;
     int64_t recovery_point;
+    int64_t told_point; /* the largest recovery point that may stand in a checkpoint file: when the log was cut
+                         * below it, no snapshot may make a recovery trust what lies under it */
     int write_error; /* of a write inside an append, for the next plog_write */
     bool is_new;     /* its own name and partition.metadata are not stable */
     bool is_offline;
@@ -134,6 +136,7 @@ bool plog_should_roll(struct plog *pl, const struct batch *b, int64_t now_ms);
 /* plog_flush.c */
 /* A snapshot of the present producer state, good for `offset`. */
 must_check int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable);
+bool plog_has_snapshot(const struct plog *pl, int64_t offset); /* as the newest one */
 void plog_note_snapshot(struct plog *pl, int64_t offset);
 must_check int plog_drop_snapshots_from(struct plog *pl, int64_t offset); /* those beyond it */
 

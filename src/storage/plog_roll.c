@@ -120,8 +120,11 @@ int plog_roll_locked(struct plog *pl)
     sg->is_time_known = true;
     plog_insert_segment(pl, sg);
     pl->is_changed = true;
-    /* A snapshot spares a replay; a failure to write it costs nothing else. */
-    IGNORE(plog_save_snapshot(pl, pl->log_end, false));
+    /* A snapshot spares a replay; a failure to write it costs nothing else. One that a checkpoint has made
+     * stable must not be replaced by one that is not, nor stand in for one after the log was cut. */
+    if (!plog_has_snapshot(pl, pl->log_end) && pl->log_end > pl->told_point) {
+        IGNORE(plog_save_snapshot(pl, pl->log_end, false));
+    }
     return 0;
 }
 
@@ -168,9 +171,19 @@ static size_t detach_snapshots(struct plog *pl, int64_t below, int64_t **ret)
 static int remove_front(struct plog *pl, struct segment **gone, size_t count, int64_t *snapshots, size_t snapshots_count)
 {
     struct segment_io io = plog_io(pl, false);
+    bool has_txns = false;
     int first = 0;
     for (size_t i = 0; i < count; i++) {
-        int err = segment_unlink(gone[i], &io);
+        int err = segment_unlink_log(gone[i], &io);
+        first = first < 0 ? first : err;
+        has_txns = has_txns || gone[i]->txns.count > 0;
+    }
+    if (has_txns && first >= 0) {
+        /* Batches that come back after a power cut must not come back without their aborted transactions. */
+        first = fs_sync_dir(pl->env->fs, plog_path(pl));
+    }
+    for (size_t i = 0; i < count; i++) {
+        int err = first < 0 ? first : segment_unlink(gone[i], &io);
         first = first < 0 ? first : err;
         segment_free(gone[i], pl->env->fds);
     }
@@ -343,7 +356,10 @@ static int cut_segment(struct plog *pl, struct segment *sg, int64_t position, in
         err = fs_datasync(file);
     }
     fs_file_unref(file);
-    return err < 0 ? err : segment_truncate_known(sg, &io, position, offset, offset);
+    if (err >= 0) {
+        err = segment_truncate_known(sg, &io, position, offset);
+    }
+    return err < 0 ? err : segment_trim_indexes(sg, &io);
 }
 
 static void set_end(struct plog *pl, int64_t offset)
@@ -364,10 +380,14 @@ static int truncate_locked(struct plog *pl, int64_t offset)
     int64_t position;
     int err = find_cut(pl, pl->segments[keep - 1], &offset, &position);
     if (err >= 0) {
-        err = remove_end(pl, keep);
+        err = plog_drop_snapshots_from(pl, offset);
     }
     if (err >= 0) {
-        err = plog_drop_snapshots_from(pl, offset);
+        /* Without them a recovery in between scans what is about to change, whatever its recovery point. */
+        err = fs_sync_dir(pl->env->fs, plog_path(pl));
+    }
+    if (err >= 0) {
+        err = remove_end(pl, keep);
     }
     if (err >= 0) {
         err = fs_sync_dir(pl->env->fs, plog_path(pl));
@@ -405,9 +425,12 @@ int plog_reset_to(struct plog *pl, int64_t offset)
     lock_take(&pl->lock);
     int err = pl->is_offline ? ERR_OFFLINE : plog_write_locked(pl);
     if (err >= 0) {
-        err = remove_end(pl, 0);
+        err = plog_drop_snapshots_from(pl, -1);
         if (err >= 0) {
-            err = plog_drop_snapshots_from(pl, -1);
+            err = fs_sync_dir(pl->env->fs, plog_path(pl));
+        }
+        if (err >= 0) {
+            err = remove_end(pl, 0);
         }
         if (err >= 0) {
             err = fs_sync_dir(pl->env->fs, plog_path(pl));

@@ -41,6 +41,7 @@ struct recovery {
     int64_t next_offset;  /* behind the last good batch */
     int64_t safe_end;     /* nothing below is removed for being empty */
     bool has_changed_names;
+    bool was_scanned;     /* the long way */
 };
 
 /* --- partition.metadata ------------------------------------------------------------------------ */
@@ -180,7 +181,7 @@ static int load_txns(struct recovery *rc, const struct log_listing *ll, int64_t 
         if (err == ERR_MALFORMED) {
             *ret_bad = min_i64(*ret_bad, sg->base_offset);
             rc->report->rebuilt_index = true;
-            err = txn_index_truncate(&sg->txns, pl->env->fs, path.text, 0);
+            err = 0; /* it goes when the segment is scanned, not before it is sure that it will be */
         }
         if (err < 0) {
             return err;
@@ -189,19 +190,40 @@ static int load_txns(struct recovery *rc, const struct log_listing *ll, int64_t 
     return 0;
 }
 
+static bool has_both_indexes(const struct log_listing *ll, int64_t base_offset)
+{
+    unsigned both = SIDE_INDEX | SIDE_TIME_INDEX;
+    for (size_t i = ll->segments_count; i > 0; i--) {
+        if (ll->segments[i - 1].base_offset == base_offset) {
+            return (ll->segments[i - 1].files & both) == both;
+        }
+    }
+    return false;
+}
+
+/* What is below the recovery point is not looked at again: it must be stable. */
+static int sync_indexes(struct segment *sg, const struct segment_io *io)
+{
+    struct fs_file *files[SEGMENT_INDEXES];
+    size_t count = 0;
+    int err = segment_flush_indexes(sg, io, files, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (err >= 0) {
+            err = fs_datasync(files[i]);
+        }
+        fs_file_unref(files[i]);
+    }
+    return err < 0 ? err : fs_sync_dir(io->fs, io->dir);
+}
+
 /* Segments that lost an index file which they must have had. */
 static int rebuild_missing_indexes(struct recovery *rc, const struct log_listing *ll, int64_t below)
 {
     struct plog *pl = rc->pl;
     struct segment_io io = plog_io(pl, false);
-    for (size_t i = 0, k = 0; i < pl->segments_count; i++) {
+    for (size_t i = 0; i < pl->segments_count; i++) {
         struct segment *sg = pl->segments[i];
-        unsigned both = SIDE_INDEX | SIDE_TIME_INDEX;
-        while (k < ll->segments_count && ll->segments[k].base_offset < sg->base_offset) {
-            k++;
-        }
-        if (sg->base_offset >= below || k == ll->segments_count ||
-            (ll->segments[k].files & both) == both || sg->size == 0) {
+        if (sg->base_offset >= below || sg->size == 0 || has_both_indexes(ll, sg->base_offset)) {
             continue;
         }
         rc->report->rebuilt_index = true;
@@ -209,6 +231,9 @@ static int rebuild_missing_indexes(struct recovery *rc, const struct log_listing
         int err = segment_rebuild_indexes(sg, &io);
         if (err >= 0 && sg != plog_active(pl)) {
             err = segment_close_indexes(sg, &io);
+        }
+        if (err >= 0) {
+            err = sync_indexes(sg, &io);
         }
         if (err < 0) {
             return err;
@@ -433,49 +458,29 @@ static int handle_damage(struct recovery *rc, size_t i, struct scanner *sc, int6
 }
 
 /* Scans segment i from the batch that holds `from` on. */
-static int recover_segment(struct recovery *rc, size_t i, int64_t from)
+static int recover_segment(struct recovery *rc, const struct log_listing *ll, size_t i, int64_t from)
 {
     struct plog *pl = rc->pl;
     struct segment *sg = pl->segments[i];
     struct segment_io io = plog_io(pl, false);
     struct fs_file *file;
-    struct log_path path;
     struct batch b;
-    int64_t position = 0;
-    int64_t offset = sg->base_offset;
+    int64_t position;
+    int64_t offset;
     int64_t file_size = sg->size;
-    int64_t end_offset = sg->end_offset;
+    bool is_rebuilt;
     int err = segment_file(sg, &io, false, &file);
     if (err < 0) {
         return err;
     }
-    log_path_of(&path, pl->path, sg->base_offset, TIME_INDEX_SUFFIX);
-    if (from > sg->base_offset) {
-        int has_times = sparse_index_load(&sg->times, io.fs, path.text);
-        if (has_times >= 0) {
-            err = segment_index_position(sg, &io, from, &position);
-        }
-        uint8_t header[BATCH_HEADER_BYTES];
-        if (err >= 0 && position > 0) {
-            ssize_t got = fs_pread(file, header, sizeof(header), position);
-            if (got < 0 || batch_peek_header(header, (size_t)got, &b) < 0) {
-                position = 0;
-            } else {
-                offset = b.base_offset;
-            }
-        }
-    }
-    if (err >= 0) {
-        err = segment_truncate_known(sg, &io, position, offset, max_i64(rc->state_offset, sg->base_offset));
-    }
-    sg->end_offset = end_offset;
-    sg->is_time_known = true;
+    err = segment_prepare_scan(
+        sg, &io, from, has_both_indexes(ll, sg->base_offset), &position, &offset, &is_rebuilt);
     struct scanner sc;
     scanner_init(&sc, file, sg->base_offset, position, file_size, rc->buffer, SCAN_BUFFER_BYTES);
-    sc.next_offset = max_i64(offset, min_i64(rc->next_offset, sg->base_offset));
-    sc.offset_limit = end_offset;
+    sc.next_offset = offset;
+    sc.offset_limit = sg->end_offset;
     sc.checks_crc = true;
-    rc->next_offset = max_i64(rc->next_offset, sc.next_offset);
+    rc->next_offset = max_i64(rc->next_offset, offset);
     while (err >= 0) {
         int r = scanner_next(&sc, &b, &position);
         if (r == 1) {
@@ -492,6 +497,10 @@ static int recover_segment(struct recovery *rc, size_t i, int64_t from)
     }
     if (err >= 0 && sg != plog_active(pl)) {
         err = segment_close_indexes(sg, &io);
+    }
+    if (err >= 0 && is_rebuilt) {
+        rc->report->rebuilt_index = true;
+        err = sync_indexes(sg, &io);
     }
     sg->appended_from = sg->size;
     fs_file_unref(file);
@@ -535,10 +544,23 @@ static int drop_empty_segments(struct recovery *rc)
 static int recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bool has_epochs)
 {
     struct plog *pl = rc->pl;
+    int64_t wanted = max_i64(rc->how->recovery_point, from);
     int64_t snapshot = load_snapshot(pl, from);
     rc->state_offset = max_i64(snapshot, pl->segments[0]->base_offset);
     from = min_i64(from, rc->state_offset);
-    rc->report->rebuilt_producer_state = snapshot < 0 && from > pl->segments[0]->base_offset;
+    rc->was_scanned = true;
+    rc->report->rebuilt_producer_state = snapshot < 0 && wanted > pl->segments[0]->base_offset;
+    if (from < wanted || (rc->how->flags & PLOG_CLEAN) != 0) {
+        /* Side files below the recovery point will be made anew. Were the power cut meanwhile, the next
+         * recovery must begin here too: it does when it finds no newer snapshot. */
+        int err = plog_drop_snapshots_from(pl, from);
+        if (err >= 0) {
+            err = fs_sync_dir(pl->env->fs, pl->path);
+        }
+        if (err < 0) {
+            return err;
+        }
+    }
     rc->buffer = mem_alloc(SCAN_BUFFER_BYTES);
     rc->next_offset = pl->segments[0]->base_offset;
     epoch_cache_truncate_end(&pl->epochs, INT64_MAX);
@@ -550,7 +572,7 @@ static int recover_from(struct recovery *rc, const struct log_listing *ll, int64
     }
     rc->next_offset = pl->segments[first]->base_offset;
     for (size_t i = first; i < pl->segments_count && err >= 0; i++) {
-        err = recover_segment(rc, i, i == first ? from : pl->segments[i]->base_offset);
+        err = recover_segment(rc, ll, i, i == first ? from : pl->segments[i]->base_offset);
     }
     if (err >= 0) {
         err = drop_empty_segments(rc);
@@ -681,7 +703,9 @@ static void set_offsets(struct recovery *rc, bool is_clean)
     pl->written = pl->log_end;
     pl->flushed = is_clean ? pl->log_end
                            : max_i64(min_i64(how->recovery_point, pl->log_end), pl->log_start);
-    pl->recovery_point = pl->flushed;
+    /* Side files were made anew from state_offset on: the next checkpoint must sync them from there. */
+    pl->recovery_point = rc->was_scanned ? min_i64(pl->flushed, rc->state_offset) : pl->flushed;
+    pl->told_point = max_i64(how->recovery_point, pl->recovery_point);
     pl->high_watermark = max_i64(min_i64(how->high_watermark, pl->log_end), pl->log_start);
     pl->unflushed_bytes = pl->flushed < pl->written ? rc->report->scanned_bytes : 0;
     epoch_cache_truncate_start(&pl->epochs, pl->log_start);

@@ -223,7 +223,7 @@ static void index_batch(struct segment *sg,
         sg->max_timestamp = max_timestamp;
         sg->max_timestamp_offset = last_offset;
     }
-    if (sg->bytes_since_index > io->index_interval) {
+    if (sg->bytes_since_index > io->index_interval && last_offset >= sg->index_from) {
         if (has_room(sg, io, &sg->offsets, INDEX_SUFFIX)) {
             struct offset_entry entry = {
                 .relative_offset = to_i32(last_offset - sg->base_offset),
@@ -252,9 +252,20 @@ void segment_appended(struct segment *sg,
     sg->is_open_ended = true;
 }
 
-int segment_close_indexes(struct segment *sg, const struct segment_io *io)
+int segment_trim_indexes(struct segment *sg, const struct segment_io *io)
 {
     struct log_path path;
+    log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
+    int err = sparse_index_trim(&sg->offsets, io->fs, path.text);
+    if (err >= 0) {
+        log_path_of(&path, io->dir, sg->base_offset, TIME_INDEX_SUFFIX);
+        err = sparse_index_trim(&sg->times, io->fs, path.text);
+    }
+    return err;
+}
+
+int segment_close_indexes(struct segment *sg, const struct segment_io *io)
+{
     if (!sg->is_open_ended) {
         return 0;
     }
@@ -264,12 +275,7 @@ int segment_close_indexes(struct segment *sg, const struct segment_io *io)
         err = flush_index(sg, io, &sg->times, TIME_INDEX_SUFFIX);
     }
     if (err >= 0) {
-        log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
-        err = sparse_index_trim(&sg->offsets, io->fs, path.text);
-    }
-    if (err >= 0) {
-        log_path_of(&path, io->dir, sg->base_offset, TIME_INDEX_SUFFIX);
-        err = sparse_index_trim(&sg->times, io->fs, path.text);
+        err = segment_trim_indexes(sg, io);
     }
     if (err >= 0) {
         sg->is_open_ended = false;
@@ -309,6 +315,9 @@ int segment_flush_indexes(struct segment *sg,
     int err = flush_index(sg, io, &sg->offsets, INDEX_SUFFIX);
     if (err >= 0) {
         err = flush_index(sg, io, &sg->times, TIME_INDEX_SUFFIX);
+    }
+    if (err >= 0 && (sg->offsets.is_longer || sg->times.is_longer)) {
+        err = segment_trim_indexes(sg, io);
     }
     if (err >= 0) {
         err = take_unsynced(sg, io, &sg->offsets.is_unsynced, INDEX_SUFFIX, files, count);
@@ -670,6 +679,7 @@ int segment_rebuild_indexes(struct segment *sg, const struct segment_io *io)
     sg->is_time_known = true;
     sg->is_index_bad = false;
     sg->is_open_ended = true;
+    sg->index_from = sg->base_offset;
     struct rebuild rb = {.sg = sg, .io = io};
     return segment_each(sg, io, 0, rebuild_one, &rb);
 }
@@ -735,8 +745,12 @@ static int truncate_offsets(struct segment *sg, const struct segment_io *io, int
     return sparse_index_truncate(&sg->offsets, io->fs, path.text, (uint32_t)n);
 }
 
-/* Time entries name offsets in no strict relation to positions: those at or behind `offset` go. */
-static int truncate_times(struct segment *sg, const struct segment_io *io, int64_t offset)
+/* Time entries of offsets below this one: how many, and the last of them. */
+static int times_below(struct segment *sg,
+                       const struct segment_io *io,
+                       int64_t offset,
+                       uint32_t *ret_count,
+                       struct time_entry *ret_last)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, TIME_INDEX_SUFFIX);
@@ -746,6 +760,7 @@ static int truncate_times(struct segment *sg, const struct segment_io *io, int64
     }
     uint32_t low = 0;
     uint32_t high = sparse_index_count(&sg->times);
+    *ret_last = (struct time_entry){.timestamp = -1};
     while (low < high) {
         struct time_entry entry = {0};
         uint32_t mid = low + (high - low) / 2;
@@ -754,30 +769,41 @@ static int truncate_times(struct segment *sg, const struct segment_io *io, int64
             return err;
         }
         if (sg->base_offset + entry.relative_offset < offset) {
+            *ret_last = entry;
             low = mid + 1;
         } else {
             high = mid;
         }
     }
-    err = sparse_index_truncate(&sg->times, io->fs, path.text, low);
-    if (err < 0) {
-        return err;
-    }
-    sg->is_time_known = false;
-    sg->max_timestamp = -1;
-    sg->max_timestamp_offset = sg->base_offset;
-    sg->last_time_entry = -1;
-    return segment_load_times(sg, io);
+    *ret_count = low;
+    return 0;
 }
 
-int segment_truncate_known(struct segment *sg, const struct segment_io *io, int64_t position, int64_t offset, int64_t txn_offset)
+/* Keeps so many time entries, of which this is the last. */
+static int truncate_times(struct segment *sg,
+                          const struct segment_io *io,
+                          uint32_t count,
+                          const struct time_entry *last)
 {
     struct log_path path;
-    int err = truncate_offsets(sg, io, position);
-    if (err >= 0) {
-        log_path_of(&path, io->dir, sg->base_offset, TXN_INDEX_SUFFIX);
-        err = txn_index_truncate_to(&sg->txns, io->fs, path.text, txn_offset);
-    }
+    log_path_of(&path, io->dir, sg->base_offset, TIME_INDEX_SUFFIX);
+    int err = sparse_index_truncate(&sg->times, io->fs, path.text, count);
+    sg->max_timestamp = count > 0 ? last->timestamp : -1;
+    sg->max_timestamp_offset = sg->base_offset + (count > 0 ? last->relative_offset : 0);
+    sg->last_time_entry = sg->max_timestamp;
+    sg->is_time_known = true;
+    return err;
+}
+
+static int truncate_txns(struct segment *sg, const struct segment_io *io, int64_t offset)
+{
+    struct log_path path;
+    log_path_of(&path, io->dir, sg->base_offset, TXN_INDEX_SUFFIX);
+    return txn_index_truncate_to(&sg->txns, io->fs, path.text, offset);
+}
+
+static void forget_bytes(struct segment *sg, int64_t position)
+{
     while (sg->verified_count > 0) {
         struct byte_range *last = &sg->verified[sg->verified_count - 1];
         if (last->from < position) {
@@ -793,25 +819,129 @@ int segment_truncate_known(struct segment *sg, const struct segment_io *io, int6
         sg->first_timestamp = SEGMENT_TIME_UNKNOWN;
     }
     sg->size = position;
-    sg->end_offset = offset;
     sg->appended_from = min_i64(sg->appended_from, position);
     sg->is_open_ended = true;
-    return err < 0 ? err : truncate_times(sg, io, offset);
+}
+
+int segment_truncate_known(struct segment *sg, const struct segment_io *io, int64_t position, int64_t offset)
+{
+    struct time_entry last_time;
+    uint32_t times;
+    int err = truncate_offsets(sg, io, position);
+    if (err >= 0) {
+        err = truncate_txns(sg, io, offset);
+    }
+    forget_bytes(sg, position);
+    sg->end_offset = offset;
+    if (err >= 0) {
+        err = times_below(sg, io, offset, &times, &last_time);
+    }
+    return err < 0 ? err : truncate_times(sg, io, times, &last_time);
+}
+
+/* The last index entry below the offset and how many there are up to it. One that leads nowhere makes the
+ * index a bad one. */
+static int entries_below(struct segment *sg, const struct segment_io *io, int64_t offset, struct offset_entry *ret)
+{
+    struct log_path path;
+    log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
+    int n = sparse_index_find_offset(&sg->offsets, io->fs, path.text, offset - 1 - sg->base_offset, ret);
+    if (n > 0 && !is_entry_good(sg, io, ret)) {
+        sg->is_index_bad = true;
+        return 0;
+    }
+    return n;
+}
+
+static int offset_at(struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
+{
+    uint8_t header[BATCH_HEADER_BYTES];
+    struct batch b;
+    struct fs_file *file;
+    int err = segment_file(sg, io, false, &file);
+    if (err < 0) {
+        return err;
+    }
+    ssize_t got = fs_pread(file, header, sizeof(header), position);
+    fs_file_unref(file);
+    err = got < 0 ? (int)got : batch_peek_header(header, (size_t)got, &b);
+    if (err >= 0) {
+        *ret = b.base_offset;
+    }
+    return err;
+}
+
+int segment_prepare_scan(struct segment *sg,
+                         const struct segment_io *io,
+                         int64_t from,
+                         bool has_indexes,
+                         int64_t *ret_position,
+                         int64_t *ret_offset,
+                         bool *ret_rebuilt)
+{
+    struct log_path path;
+    struct offset_entry last = {0};
+    struct time_entry last_time = {.timestamp = -1};
+    uint32_t times = 0;
+    int n = 0;
+    int err = 0;
+    bool is_inside = from > sg->base_offset;
+    *ret_rebuilt = is_inside && !has_indexes;
+    if (is_inside && has_indexes) {
+        n = entries_below(sg, io, from, &last);
+        err = n < 0 ? n : times_below(sg, io, from, &times, &last_time);
+        if (err < 0) {
+            return err;
+        }
+        if (sg->is_index_bad || (times > 0 && !is_time_entry_good(sg, io, &last_time))) {
+            *ret_rebuilt = true;
+            n = 0;
+            times = 0;
+        }
+    }
+    *ret_position = n > 0 ? last.position : 0;
+    *ret_offset = sg->base_offset;
+    if (n > 0) {
+        err = offset_at(sg, io, last.position, ret_offset);
+    }
+    if (err >= 0) {
+        log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
+        err = sparse_index_truncate(&sg->offsets, io->fs, path.text, (uint32_t)n);
+    }
+    if (err >= 0) {
+        err = truncate_times(sg, io, times, &last_time);
+    }
+    if (err >= 0) {
+        err = truncate_txns(sg, io, from);
+    }
+    forget_bytes(sg, *ret_position);
+    sg->bytes_since_index = 0;
+    sg->index_from = *ret_rebuilt ? sg->base_offset : from;
+    sg->is_index_bad = false;
+    return err;
+}
+
+static int unlink_file(struct segment *sg, const struct segment_io *io, const char *suffix)
+{
+    struct log_path path;
+    log_path_of(&path, io->dir, sg->base_offset, suffix);
+    int err = fs_unlink(io->fs, path.text);
+    return err == -ENOENT ? 0 : err;
+}
+
+int segment_unlink_log(struct segment *sg, const struct segment_io *io)
+{
+    fd_cache_drop(io->fds, &sg->slot);
+    return unlink_file(sg, io, LOG_SUFFIX);
 }
 
 int segment_unlink(struct segment *sg, const struct segment_io *io)
 {
-    static const char *const suffixes[] = {
-        LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
-    int first = 0;
-    fd_cache_drop(io->fds, &sg->slot);
+    static const char *const suffixes[] = {INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+    int first = segment_unlink_log(sg, io);
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        struct log_path path;
-        log_path_of(&path, io->dir, sg->base_offset, suffixes[i]);
-        int err = fs_unlink(io->fs, path.text);
-        if (err < 0 && err != -ENOENT && first == 0) {
-            first = err;
-        }
+        int err = unlink_file(sg, io, suffixes[i]);
+        first = first < 0 ? first : err;
     }
     return first;
 }

@@ -45,6 +45,7 @@ struct segment {
     int64_t first_timestamp;   /* largest of the first batch; SEGMENT_TIME_UNKNOWN */
     int64_t created_ms;
     int64_t appended_from;     /* bytes from here on were written by this process */
+    int64_t index_from;        /* offsets below have the index entries that they shall have */
     struct sparse_index offsets;
     struct sparse_index times;
     struct txn_index txns;
@@ -85,6 +86,8 @@ void segment_appended(struct segment *sg,
                       int64_t max_timestamp);
 /* The last time entry, both indexes into their files, trimmed. */
 must_check int segment_close_indexes(struct segment *sg, const struct segment_io *io);
+/* Cuts off the index files what is not theirs. */
+must_check int segment_trim_indexes(struct segment *sg, const struct segment_io *io);
 /* Index entries into their files; appends references to those that want a datasync (at most
  * SEGMENT_INDEXES), which is the caller's to do before a recovery point relies on them. */
 must_check int segment_flush_indexes(
@@ -149,14 +152,23 @@ must_check int segment_each(struct segment *sg,
                             int (*each)(void *ctx, const struct batch *b, int64_t position),
                             void *ctx);
 
-/* Forgets what is known of bytes and index entries at or behind `position`, where `offset` begins, and
- * of transactions that ended at or behind txn_offset. The .log is the caller's affair. */
-must_check int segment_truncate_known(struct segment *sg,
-                                      const struct segment_io *io,
-                                      int64_t position,
-                                      int64_t offset,
-                                      int64_t txn_offset);
-/* All files of the segment. */
+/* Forgets what is known of bytes, index entries and transactions at or behind `position`, where `offset`
+ * begins. The .log is the caller's affair. */
+must_check int segment_truncate_known(
+    struct segment *sg, const struct segment_io *io, int64_t position, int64_t offset);
+/* Before a scan that makes everything from offset `from` on anew: keeps the index entries and transactions
+ * below it untouched (they are stable, what would be written over them is not). *ret_position: where the
+ * scan begins, at or before the batch of that offset; *ret_offset: of the batch there. *ret_rebuilt: the
+ * index could not be followed and is made anew from the segment's beginning. */
+must_check int segment_prepare_scan(struct segment *sg,
+                                    const struct segment_io *io,
+                                    int64_t from,
+                                    bool has_indexes,
+                                    int64_t *ret_position,
+                                    int64_t *ret_offset,
+                                    bool *ret_rebuilt);
+/* All files of the segment; the .log alone. */
+must_check int segment_unlink_log(struct segment *sg, const struct segment_io *io);
 must_check int segment_unlink(struct segment *sg, const struct segment_io *io);
 
 #endif

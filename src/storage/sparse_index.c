@@ -17,7 +17,7 @@
 #include "base/mem.h"
 
 enum {
-    BLOCK_BYTES = 4096 - 4096 % (OFFSET_ENTRY_BYTES * TIME_ENTRY_BYTES), /* whole entries of both */
+    BLOCK_BYTES = 1536, /* whole entries of both; 192 entries of the offset index are 768 KiB of log */
 };
 
 enum index_key {
@@ -31,10 +31,17 @@ void sparse_index_init(struct sparse_index *ix, uint16_t entry_bytes)
     *ix = (struct sparse_index){.entry_bytes = entry_bytes, .stored = SPARSE_INDEX_UNKNOWN};
 }
 
+static void drop_cached(struct sparse_index *ix)
+{
+    ix->cached = mem_free(ix->cached);
+    ix->cached_count = 0;
+}
+
 void sparse_index_release(struct sparse_index *ix)
 {
     ix->tail = mem_free(ix->tail);
     ix->tail_count = 0;
+    drop_cached(ix);
 }
 
 static bool is_zero(const uint8_t *entry, size_t len)
@@ -192,6 +199,9 @@ int sparse_index_trim(struct sparse_index *ix, struct fs *fs, const char *path)
         err = fs_truncate(f, want);
         ix->is_unsynced = true;
     }
+    if (err >= 0) {
+        ix->is_longer = false;
+    }
     fs_file_unref(f);
     return err;
 }
@@ -208,8 +218,10 @@ int sparse_index_truncate(struct sparse_index *ix, struct fs *fs, const char *pa
         return 0;
     }
     ix->tail_count = 0;
+    ix->is_longer = ix->is_longer || count < ix->stored;
     ix->stored = count;
-    return sparse_index_trim(ix, fs, path);
+    drop_cached(ix);
+    return 0;
 }
 
 static int64_t key_of(const uint8_t *entry, enum index_key key)
@@ -242,8 +254,34 @@ count_in_memory(const uint8_t *entries, uint32_t count, size_t bytes, enum index
     return low;
 }
 
+/* The answer when it lies in the block that was found last; 0: look into the file. */
+static int
+find_in_cached(const struct sparse_index *ix, enum index_key key, int64_t target, uint8_t *ret_entry)
+{
+    if (ix->cached == NULL) {
+        return 0;
+    }
+    uint32_t n = count_in_memory(ix->cached, ix->cached_count, ix->entry_bytes, key, target);
+    bool is_last = ix->cached_first + ix->cached_count == ix->stored;
+    if (n == 0 || (n == ix->cached_count && !is_last)) {
+        return 0;
+    }
+    memcpy(ret_entry, ix->cached + (size_t)(n - 1) * ix->entry_bytes, ix->entry_bytes);
+    return to_i32(ix->cached_first + n);
+}
+
+static void keep_block(struct sparse_index *ix, const uint8_t *block, uint32_t first, uint32_t count)
+{
+    if (ix->cached == NULL) {
+        ix->cached = mem_alloc(BLOCK_BYTES);
+    }
+    memcpy(ix->cached, block, (size_t)count * ix->entry_bytes);
+    ix->cached_first = first;
+    ix->cached_count = count;
+}
+
 /* The same over the file, a block at a time: *ret_entry is the last of them. */
-static int count_in_file(const struct sparse_index *ix,
+static int count_in_file(struct sparse_index *ix,
                          struct fs_file *f,
                          enum index_key key,
                          int64_t target,
@@ -268,6 +306,7 @@ static int count_in_file(const struct sparse_index *ix,
         }
         uint32_t in_block = count_in_memory(block, n, ix->entry_bytes, key, target);
         if (in_block > 0) {
+            keep_block(ix, block, first, n);
             count = first + in_block;
             memcpy(ret_entry, block + (size_t)(in_block - 1) * ix->entry_bytes, ix->entry_bytes);
         }
@@ -302,6 +341,10 @@ static int find(struct sparse_index *ix,
     }
     if (ix->stored == 0) {
         return 0;
+    }
+    int n = find_in_cached(ix, key, target, ret_entry);
+    if (n > 0) {
+        return n;
     }
     struct fs_file *f;
     err = fs_open(fs, path, FS_READ, &f);

@@ -3,7 +3,8 @@
  * newest few in memory until they are worth a write. Kafka's OffsetIndex and TimeIndex.
  *
  * Written by pwrite, never mapped: a full disk must not become SIGBUS. Files are opened for each use
- * (a seek of a consumer, each 64th entry of an append), so that an idle log holds no descriptor.
+ * (a seek of a consumer, each 64th entry of an append), so that an idle log holds no descriptor; the block
+ * that was found last is kept, since whoever reads on looks there again.
  * Entries are hints: whoever follows one checks what it finds there.
  * Thread: the owner's (plog's lock).
  */
@@ -19,10 +20,14 @@
 
 struct sparse_index {
     uint8_t *tail;        /* owned: encoded entries that are not in the file; NULL when there are none */
+    uint8_t *cached;      /* owned: the block of the file that was found last; NULL: none */
+    uint32_t cached_first; /* entry number where it begins */
+    uint32_t cached_count;
     uint32_t stored;      /* entries in the file; -1 as UINT32_MAX: not looked at yet */
     uint16_t entry_bytes;
     uint16_t tail_count;
     bool is_unsynced;     /* the file was written since its last sync */
+    bool is_longer;       /* the file has old entries behind ours */
 };
 
 #define SPARSE_INDEX_UNKNOWN UINT32_MAX
@@ -52,7 +57,8 @@ must_check bool sparse_index_add_time(struct sparse_index *ix, struct time_entry
 must_check int sparse_index_flush(struct sparse_index *ix, struct fs *fs, const char *path);
 /* Takes off the file what lies behind the entries, as Kafka does when a segment closes. */
 must_check int sparse_index_trim(struct sparse_index *ix, struct fs *fs, const char *path);
-/* Keeps the first `count` entries. */
+/* Keeps the first `count` entries. The file keeps what lies behind them until it is trimmed (cutting a file is
+ * slow, and a recovery drops those entries again), which must be before a recovery point passes them. */
 must_check int
 sparse_index_truncate(struct sparse_index *ix, struct fs *fs, const char *path, uint32_t count);
 

@@ -63,6 +63,7 @@ int txn_index_load(struct txn_index *tx, struct fs *fs, const char *path, int64_
         return err == -ENOENT ? 0 : err;
     }
     if (st.size % TXN_ENTRY_BYTES != 0 || st.size / TXN_ENTRY_BYTES > INT32_MAX) {
+        tx->is_bad = true;
         return ERR_MALFORMED;
     }
     tx->count = (uint32_t)(st.size / TXN_ENTRY_BYTES);
@@ -73,6 +74,7 @@ int txn_index_load(struct txn_index *tx, struct fs *fs, const char *path, int64_
     }
     if (err < 0) {
         tx->count = 0;
+        tx->is_bad = err == ERR_MALFORMED;
     }
     return err;
 }
@@ -103,6 +105,7 @@ int txn_index_append(struct txn_index *tx,
 int txn_index_truncate(struct txn_index *tx, struct fs *fs, const char *path, uint32_t count)
 {
     tx->count = count;
+    tx->is_bad = false;
     if (count == 0) {
         tx->is_unsynced = false;
         int err = fs_unlink(fs, path);
@@ -137,6 +140,9 @@ static bool count_kept(void *ctx, const struct txn_entry *entry)
 int txn_index_truncate_to(struct txn_index *tx, struct fs *fs, const char *path, int64_t offset)
 {
     struct truncate_count tc = {.offset = offset};
+    if (tx->is_bad) {
+        return txn_index_truncate(tx, fs, path, 0);
+    }
     if (tx->count == 0) {
         return 0;
     }

@@ -23,6 +23,7 @@ struct txn_entry {
 struct txn_index {
     uint32_t count;
     bool is_unsynced;
+    bool is_bad; /* the file cannot be right; empty until the next truncation removes it */
 };
 
 /* Counts and checks all entries. ERR_MALFORMED: cannot be right. A missing file is empty. */

@@ -32,11 +32,11 @@ static int32_t decode_length(struct decoder *d, bool is_compact)
     return is_compact ? (int32_t)(cursor_uvarint(&d->in) - 1u) : cursor_i32(&d->in);
 }
 
-static int decode_string(struct decoder *d, const struct field *f, bool is_compact, struct str *ret)
+static int decode_string(struct decoder *d, bool is_nullable, bool is_compact, struct str *ret)
 {
     int32_t len = is_compact ? decode_length(d, true) : cursor_i16(&d->in);
     if (unlikely(len < 0)) {
-        if (!version_in(d->version, f->nullable)) {
+        if (!is_nullable) {
             return d->in.failed ? ERR_TRUNCATED : ERR_MALFORMED;
         }
         *ret = (struct str){0};
@@ -53,11 +53,11 @@ static int decode_string(struct decoder *d, const struct field *f, bool is_compa
     return 0;
 }
 
-static int decode_bytes(struct decoder *d, const struct field *f, bool is_compact, struct view *ret)
+static int decode_bytes(struct decoder *d, bool is_nullable, bool is_compact, struct view *ret)
 {
     int32_t len = decode_length(d, is_compact);
     if (unlikely(len < 0)) {
-        if (!version_in(d->version, f->nullable)) {
+        if (!is_nullable) {
             return d->in.failed ? ERR_TRUNCATED : ERR_MALFORMED;
         }
         *ret = (struct view){0};
@@ -71,9 +71,11 @@ static int decode_bytes(struct decoder *d, const struct field *f, bool is_compac
     return 0;
 }
 
-/* One value that is neither array nor struct. A cursor that failed is noticed by decode_struct. */
+/* One value that is neither array nor struct. A cursor that failed is noticed by decode_struct. An
+ * array's elements are never null, whatever the array itself may be. */
 static int decode_scalar(struct decoder *d, const struct field *f, bool is_compact, void *ret)
 {
+    bool is_nullable = (f->flags & FIELD_ARRAY) == 0 && version_in(d->version, f->nullable);
     switch ((enum field_type)f->type) {
     case FIELD_BOOL:
         *(bool *)ret = cursor_i8(&d->in) != 0;
@@ -102,12 +104,12 @@ static int decode_scalar(struct decoder *d, const struct field *f, bool is_compa
         return 0;
     }
     case FIELD_STRING:
-        return decode_string(d, f, is_compact, ret);
+        return decode_string(d, is_nullable, is_compact, ret);
     case FIELD_BYTES:
-        return decode_bytes(d, f, is_compact, ret);
+        return decode_bytes(d, is_nullable, is_compact, ret);
     case FIELD_RECORDS: {
         struct view v;
-        int r = decode_bytes(d, f, is_compact, &v);
+        int r = decode_bytes(d, is_nullable, is_compact, &v);
         if (r == 0) {
             *(struct records *)ret = (struct records){.ptr = v.ptr, .len = v.len};
         }

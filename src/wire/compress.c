@@ -52,7 +52,7 @@ struct decompressor {
     int64_t left;   /* bytes of output that may still come */
     uint8_t *piece; /* owned: the output */
     size_t piece_cap;
-    int failure; /* of an earlier call */
+    int failure; /* of an earlier call, or found behind the bytes that it yielded */
     bool at_end;
     union {
         struct {
@@ -117,6 +117,17 @@ static int piece_reserve(struct decompressor *d, size_t bytes)
         return ERR_NO_MEMORY;
     }
     d->piece_cap = bytes;
+    return 0;
+}
+
+/* What was inflated before the stream broke is yielded first, as Java's streams do: a reader may
+ * find it wrong by itself. */
+static int yield(const struct decompressor *d, size_t len, struct view *ret)
+{
+    if (len == 0 && d->failure < 0) {
+        return d->failure;
+    }
+    *ret = (struct view){.ptr = d->piece, .len = len};
     return 0;
 }
 
@@ -217,14 +228,10 @@ static int gzip_read(struct decompressor *d, struct view *ret)
     z_stream *z = &d->u.gzip.stream;
     z->next_out = d->piece;
     z->avail_out = (uInt)d->piece_cap;
-    while (z->avail_out > 0 && !d->at_end) {
-        int r = gzip_step(d);
-        if (r < 0) {
-            return r;
-        }
+    while (z->avail_out > 0 && !d->at_end && d->failure == 0) {
+        d->failure = gzip_step(d);
     }
-    *ret = (struct view){.ptr = d->piece, .len = d->piece_cap - z->avail_out};
-    return 0;
+    return yield(d, d->piece_cap - z->avail_out, ret);
 }
 
 static void gzip_close(struct decompressor *d)
@@ -526,7 +533,8 @@ static int zstd_read(struct decompressor *d, struct view *ret)
         size_t r = ZSTD_decompressStream(d->u.zstd.context, &output, &input);
         if (ZSTD_isError(r)) {
             bool is_memory = ZSTD_getErrorCode(r) == ZSTD_error_memory_allocation;
-            return is_memory ? ERR_NO_MEMORY : ERR_CORRUPT;
+            d->failure = is_memory ? ERR_NO_MEMORY : ERR_CORRUPT;
+            break;
         }
         d->next += input.pos;
         d->u.zstd.is_in_frame = r != 0;
@@ -536,11 +544,11 @@ static int zstd_read(struct decompressor *d, struct view *ret)
             return ERR_TOO_LARGE;
         }
         if (input.pos == 0 && output.pos == before && r != 0) {
-            return ERR_CORRUPT; /* cut short */
+            d->failure = ERR_CORRUPT; /* cut short */
+            break;
         }
     }
-    *ret = (struct view){.ptr = d->piece, .len = output.pos};
-    return 0;
+    return yield(d, output.pos, ret);
 }
 
 static void zstd_close(struct decompressor *d)
@@ -648,15 +656,16 @@ struct decompressor *decompressor_free(struct decompressor *d)
 int decompressor_read(struct decompressor *d, struct view *ret)
 {
     struct view piece = {.len = 0};
-    if (d->failure == 0 && !d->at_end) {
-        int r = d->codec->read(d, &piece);
-        if (r == 0 && (uint64_t)piece.len > (uint64_t)d->left) {
-            r = ERR_TOO_LARGE;
-        }
-        d->failure = r;
-    }
     if (d->failure < 0) {
         return d->failure;
+    }
+    int r = d->at_end ? 0 : d->codec->read(d, &piece);
+    if (r == 0 && (uint64_t)piece.len > (uint64_t)d->left) {
+        r = ERR_TOO_LARGE;
+    }
+    if (r < 0) {
+        d->failure = r;
+        return r;
     }
     d->left -= to_i64(piece.len);
     *ret = piece;

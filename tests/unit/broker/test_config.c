@@ -1,6 +1,6 @@
-/* The config: tables are checked row by row; values, whole property files and topic configs against what a
- * Kafka 4.4.0 made of the same texts; precedence by giving one key in several places. Dynamic values come
- * from images that are built by replaying ConfigRecords. */
+/* The config: tables are checked row by row; values, whole property files and topic configs against
+ * what a Kafka 4.4.0 made of the same texts; precedence by giving one key in several places.
+ * Dynamic values come from images that are built by replaying ConfigRecords. */
 #include "unit.h"
 
 #include "base/err.h"
@@ -98,7 +98,8 @@ struct value_case {
     const char *printed; /* NULL: refused */
 };
 
-static void check_values(const struct config_table *table, const struct value_case *cases, size_t count)
+static void
+check_values(const struct config_table *table, const struct value_case *cases, size_t count)
 {
     struct arena arena;
     arena_init(&arena, 0);
@@ -107,8 +108,7 @@ static void check_values(const struct config_table *table, const struct value_ca
         assert_non_null(row);
         struct config_value value;
         struct str message = {0};
-        bool is_good =
-            config_value_parse(row, str_from(cases[i].text), &arena, &value, &message);
+        bool is_good = config_value_parse(row, str_from(cases[i].text), &arena, &value, &message);
         if (is_good != (cases[i].printed != NULL)) {
             fail_msg("%s=%s: %s", cases[i].key, cases[i].text, is_good ? "accepted" : "refused");
         }
@@ -213,11 +213,21 @@ static void doubles_are_printed_as_java_prints_them(void **state)
         double value;
         const char *text;
     } cases[] = {
-        {0.0, "0.0"},          {-0.0, "-0.0"},          {1.0, "1.0"},
-        {0.5, "0.5"},          {100.0, "100.0"},        {1234567.0, "1234567.0"},
-        {12345678.0, "1.2345678E7"}, {0.001, "0.001"},  {0.0001, "1.0E-4"},
-        {0.8, "0.8"},          {-2.25, "-2.25"},        {1e100, "1.0E100"},
-        {1234.5, "1234.5"},    {0.012, "0.012"},        {1.7976931348623157e308, "1.7976931348623157E308"},
+        {0.0, "0.0"},
+        {-0.0, "-0.0"},
+        {1.0, "1.0"},
+        {0.5, "0.5"},
+        {100.0, "100.0"},
+        {1234567.0, "1234567.0"},
+        {12345678.0, "1.2345678E7"},
+        {0.001, "0.001"},
+        {0.0001, "1.0E-4"},
+        {0.8, "0.8"},
+        {-2.25, "-2.25"},
+        {1e100, "1.0E100"},
+        {1234.5, "1234.5"},
+        {0.012, "0.012"},
+        {1.7976931348623157e308, "1.7976931348623157E308"},
     };
     struct arena arena;
     arena_init(&arena, 0);
@@ -229,9 +239,9 @@ static void doubles_are_printed_as_java_prints_them(void **state)
 
 /* ---- loading ---- */
 
-/* What `oracle`-like test brokers are given, less what a test adds. */
-#define COMMON                                                                                     \
-    "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"           \
+/* What a small broker is given, less what a test adds. */
+#define COMMON                                                                           \
+    "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n" \
     "controller.quorum.bootstrap.servers=127.0.0.1:9093\nlog.dirs=/tmp/x\n"
 #define LISTENERS "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n"
 
@@ -356,7 +366,8 @@ static void listeners_follow_kafkas_rules(void **state)
         {LISTENERS "inter.broker.listener.name=FOO\n", "FOO"},
         {LISTENERS "inter.broker.listener.name=CONTROLLER\n", "CONTROLLER"},
         {LISTENERS "security.inter.broker.protocol=SSL\n", "SSL"},
-        {LISTENERS "inter.broker.listener.name=PLAINTEXT\nsecurity.inter.broker.protocol=PLAINTEXT\n",
+        {LISTENERS
+         "inter.broker.listener.name=PLAINTEXT\nsecurity.inter.broker.protocol=PLAINTEXT\n",
          "only one"},
         {LISTENERS "listener.security.protocol.map=PLAINTEXT:PLAINTEXT\n", "CONTROLLER"},
         {LISTENERS "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:FOO\n", "FOO"},
@@ -439,9 +450,13 @@ static void the_command_line_wins_over_the_file_and_the_file_over_the_environmen
 {
     (void)state;
     char *const environment[] = {
-        (char[]){"KAFKA_NUM_PARTITIONS=2"}, (char[]){"KAFKA_LOG_SEGMENT_BYTES=2000000"},
-        (char[]){"KAFKA_LOG_RETENTION_MS=77"}, (char[]){"KAFKA_HEAP_OPTS=-Xmx1g"},
-        (char[]){"KAFKA_NO_SUCH=1"}, (char[]){"HOME=/"}, NULL,
+        (char[]){"KAFKA_NUM_PARTITIONS=2"},
+        (char[]){"KAFKA_LOG_SEGMENT_BYTES=2000000"},
+        (char[]){"KAFKA_LOG_RETENTION_MS=77"},
+        (char[]){"KAFKA_HEAP_OPTS=-Xmx1g"},
+        (char[]){"KAFKA_NO_SUCH=1"},
+        (char[]){"HOME=/"},
+        NULL,
     };
     static const char *const overrides[] = {"num.partitions=8", "num.partitions=9", "a.b=c=d"};
     struct config_input in = {
@@ -503,8 +518,8 @@ static void listen_takes_the_place_of_the_first_listener_for_clients(void **stat
     struct config *c;
     char error[512];
     assert_int_equal(config_load(&in, NULL, &c, error, sizeof(error)), 0);
-    assert_true(str_is(config_get_str(c, "listeners"),
-                       "PLAINTEXT://[::1]:5,CONTROLLER://127.0.0.1:9093"));
+    assert_true(
+        str_is(config_get_str(c, "listeners"), "PLAINTEXT://[::1]:5,CONTROLLER://127.0.0.1:9093"));
     const struct config_listener *list;
     size_t count;
     config_listeners(c, &list, &count);

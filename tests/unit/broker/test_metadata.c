@@ -1,8 +1,8 @@
 /*
- * The metadata thread on a simulated disk: one broker without sockets, whose loop the test turns itself.
- * Jobs are handed in before the thread runs, so that it finds them all at once; the disk counts syncs,
- * fails them, and loses its power. What was answered must be there afterwards; what a failed log holds
- * must not be seen.
+ * The metadata thread on a simulated disk: one broker without sockets, whose loop the test turns
+ * itself. Jobs are handed in before the thread runs, so that it finds them all at once; the disk
+ * counts syncs, fails them, and loses its power. What was answered must be there afterwards; what a
+ * failed log holds must not be seen.
  */
 #include "unit.h"
 
@@ -53,7 +53,11 @@ static void next_bytes(void *ctx, void *ret_bytes, size_t len)
     clock_random(&w->sc.clock, ret_bytes, len);
 }
 
-static void count_sync(void *ctx, struct simfs *s unused_ok, uint64_t step unused_ok, enum simfs_op op, const char *path)
+static void count_sync(void *ctx,
+                       struct simfs *s unused_ok,
+                       uint64_t step unused_ok,
+                       enum simfs_op op,
+                       const char *path)
 {
     struct world *w = ctx;
     if ((op & SIMFS_SYNCS) != 0 && strstr(path, "__cluster_metadata-0") != NULL) {
@@ -86,7 +90,8 @@ static void set_config(struct world *w, const char *name, const char *value)
 
 static void prepare(struct world *w)
 {
-    w->env = (struct plog_env){.fs = simfs_fs(w->disk), .clock = &w->sc.clock, .metrics = &w->br.metrics};
+    w->env = (struct plog_env){
+        .fs = simfs_fs(w->disk), .clock = &w->sc.clock, .metrics = &w->br.metrics};
     w->env.fds = fd_cache_new(w->env.fs, 100);
     w->br.clock = &w->sc.clock;
     w->br.fs = w->env.fs;
@@ -166,8 +171,10 @@ static int setup(void **state)
     struct world *w = mem_zalloc(sizeof(*w));
     simclock_init(&w->sc, 3);
     w->disk = simfs_new(&w->sc.clock);
-    w->listener = (struct broker_listener){
-        .name = STR("PLAINTEXT"), .advertised_host = STR("here"), .port = 9092, .advertised_port = 9092};
+    w->listener = (struct broker_listener){.name = STR("PLAINTEXT"),
+                                           .advertised_host = STR("here"),
+                                           .port = 9092,
+                                           .advertised_port = 9092};
     metrics_init(&w->br.metrics);
     make_config(w);
     *state = w;
@@ -186,11 +193,15 @@ static int teardown(void **state)
 
 /* ---- jobs ---- */
 
-static void decide_topic(struct metadata_job *mj, const struct image *im, struct meta_records *records)
+static void
+decide_topic(struct metadata_job *mj, const struct image *im, struct meta_records *records)
 {
     struct topic_job *tj = container_of(mj, struct topic_job, mj);
-    struct controller ct = {
-        .node_id = 1, .default_partitions = 1, .default_replication_factor = 1, .ctx = tj->w, .random = next_bytes};
+    struct controller ct = {.node_id = 1,
+                            .default_partitions = 1,
+                            .default_replication_factor = 1,
+                            .ctx = tj->w,
+                            .random = next_bytes};
     controller_create_topics(&ct, im, &tj->req, NULL, NULL, &tj->arena, records, &tj->out);
 }
 
@@ -203,7 +214,8 @@ static void done_topic(struct metadata_job *mj, int err)
 
 static void submit_topic(struct world *w, struct topic_job *tj, const char *name)
 {
-    *tj = (struct topic_job){.w = w, .mj = {.loop = w->lp, .decide = decide_topic, .done = done_topic}};
+    *tj = (struct topic_job){.w = w,
+                             .mj = {.loop = w->lp, .decide = decide_topic, .done = done_topic}};
     tj->topic = create_topics_request_creatable_topic_default;
     tj->topic.name = str_from(name);
     tj->topic.num_partitions = 1;
@@ -314,7 +326,8 @@ static void a_job_sees_what_was_decided_before_it(void **state)
     submit_topic(w, &jobs[1], "twice");
     submit_topic(w, &jobs[2], "bad/name");
     start_thread(w);
-    static const int16_t errors[] = {0, KAFKA_ERROR_TOPIC_ALREADY_EXISTS, KAFKA_ERROR_INVALID_TOPIC_EXCEPTION};
+    static const int16_t errors[] = {0, KAFKA_ERROR_TOPIC_ALREADY_EXISTS,
+                                     KAFKA_ERROR_INVALID_TOPIC_EXCEPTION};
     for (size_t i = 0; i < 3; i++) {
         wait_for(w, &jobs[i]);
         assert_int_equal(jobs[i].err, 0);
@@ -348,7 +361,8 @@ static void a_clean_stop_and_start_moves_the_leader_epoch_twice(void **state)
     close_broker(w, true);
     open_again(w);
     assert_string_equal(w->br.cluster_id, cluster_id);
-    assert_int_equal(leader_epoch(w, "kept"), 2); /* none in between, as after Kafka's controlled shutdown */
+    assert_int_equal(leader_epoch(w, "kept"),
+                     2); /* none in between, as after Kafka's controlled shutdown */
     struct image *im = metadata_image(w->md);
     assert_int_equal(image_topic_by_name(im, STR("kept"))->partitions[0].leader_recovery_state, 0);
     image_unref(im);
@@ -434,7 +448,8 @@ static void jobs_for_ids_that_wait_together_share_a_block(void **state)
     assert_int_equal(open_broker(w), 0);
     struct topic_job jobs[10];
     for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
-        jobs[i] = (struct topic_job){.w = w, .mj = {.loop = w->lp, .decide = decide_id, .done = done_topic}};
+        jobs[i] = (struct topic_job){
+            .w = w, .mj = {.loop = w->lp, .decide = decide_id, .done = done_topic}};
         metadata_submit(w->md, &jobs[i].mj);
     }
     start_thread(w);
@@ -451,6 +466,12 @@ static void jobs_for_ids_that_wait_together_share_a_block(void **state)
     close_broker(w, true);
 }
 
+static void count_checkpoint(void *ctx, const char *name)
+{
+    int *count = ctx;
+    *count += strstr(name, ".checkpoint") != NULL;
+}
+
 static void a_snapshot_is_taken_when_it_is_due_and_loads(void **state)
 {
     struct world *w = *state;
@@ -462,7 +483,10 @@ static void a_snapshot_is_taken_when_it_is_due_and_loads(void **state)
         create(w, name);
     }
     close_broker(w, true);
-    /* Without the records of the log's beginning the snapshot alone has them. */
+    int count = 0;
+    assert_int_equal(
+        fs_list(simfs_fs(w->disk), "/data/__cluster_metadata-0", count_checkpoint, &count), 0);
+    assert_in_range(count, 2, 40); /* that of format, and at least one of ours */
     open_again(w);
     for (int i = 0; i < 40; i++) {
         snprintf(name, sizeof(name), "t%d", i);

@@ -24,8 +24,8 @@ static void expect(const char *text, const struct expected *expected, size_t cou
     }
     arena_release(&arena);
 }
-#define EXPECT(text, ...)                                                                          \
-    expect((text), (const struct expected[]){__VA_ARGS__},                                         \
+#define EXPECT(text, ...)                                  \
+    expect((text), (const struct expected[]){__VA_ARGS__}, \
            ARRAY_LEN(((const struct expected[]){__VA_ARGS__})))
 
 static void keys_end_at_equals_colon_or_blank(void **state)

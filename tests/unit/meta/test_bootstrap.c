@@ -1,13 +1,9 @@
 /*
- * The records that a cluster begins with: what is made here is compared, byte for byte, with what Kafka
- * 4.4.0 wrote at its first start (the log of tests/golden/kafka-dir), and the levels of features with what
- * `kafka-storage version-mapping` says of each release.
+ * The records that a cluster begins with: what is made here is compared, byte for byte, with what
+ * Kafka 4.4.0 wrote at its first start (the log of tests/golden/kafka-dir), and the levels of
+ * features with what `kafka-storage version-mapping` says of each release.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "base/fs.h"
@@ -141,15 +137,21 @@ static void a_node_registers_like_kafka(void **state unused_ok)
     image_unref(empty);
 
     meta_records_init(&mr, &arena);
-    assert_int_equal(bootstrap_change_broker(&mr, 1, 13, BOOTSTRAP_UNFENCE, METADATA_VERSION_LATEST), 0);
-    assert_int_equal(bootstrap_change_broker(&mr, 1, 13, BOOTSTRAP_NO_CORDONED_DIRS, METADATA_VERSION_LATEST), 0);
+    assert_int_equal(
+        bootstrap_change_broker(&mr, 1, 13, BOOTSTRAP_UNFENCE, METADATA_VERSION_LATEST), 0);
+    assert_int_equal(
+        bootstrap_change_broker(&mr, 1, 13, BOOTSTRAP_NO_CORDONED_DIRS, METADATA_VERSION_LATEST),
+        0);
     assert_int_equal(mr.count, 2);
     assert_values(&mr, lv, 14);
     meta_records_init(&mr, &arena);
-    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_CONTROLLED_SHUTDOWN, METADATA_VERSION_LATEST), 0);
+    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_CONTROLLED_SHUTDOWN,
+                                             METADATA_VERSION_LATEST),
+                     0);
     assert_values(&mr, lv, 289);
     meta_records_init(&mr, &arena);
-    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_FENCE, METADATA_VERSION_LATEST), 0);
+    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_FENCE, METADATA_VERSION_LATEST),
+                     0);
     assert_values(&mr, lv, 319);
 }
 
@@ -191,11 +193,15 @@ static void levels_follow_the_release(void **state unused_ok)
         int16_t mv = features_metadata_version_parse(str_from(rows[i].release));
         assert_int_equal(mv, rows[i].metadata);
         assert_int_equal(features_level_at(features_find(STR("kraft.version")), mv), rows[i].kraft);
-        assert_int_equal(features_level_at(features_find(STR("transaction.version")), mv), rows[i].transaction);
+        assert_int_equal(features_level_at(features_find(STR("transaction.version")), mv),
+                         rows[i].transaction);
         assert_int_equal(features_level_at(features_find(STR("group.version")), mv), rows[i].group);
-        assert_int_equal(features_level_at(features_find(STR("eligible.leader.replicas.version")), mv), rows[i].elr);
+        assert_int_equal(
+            features_level_at(features_find(STR("eligible.leader.replicas.version")), mv),
+            rows[i].elr);
         assert_int_equal(features_level_at(features_find(STR("share.version")), mv), rows[i].share);
-        assert_int_equal(features_level_at(features_find(STR("streams.version")), mv), rows[i].streams);
+        assert_int_equal(features_level_at(features_find(STR("streams.version")), mv),
+                         rows[i].streams);
         assert_int_equal(features_level_at(features_find(STR("metadata.version")), mv), mv);
     }
     for (size_t i = 0; i < FEATURES_COUNT; i++) {
@@ -216,7 +222,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_first_records_are_those_of_kafka, setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_registers_like_kafka, setup, teardown),
-        cmocka_unit_test_setup_teardown(older_metadata_versions_get_what_they_can_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(older_metadata_versions_get_what_they_can_read, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(levels_follow_the_release, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,15 +2,11 @@
  * Metadata images: replay, sharing, comparison, snapshots.
  *
  * Facts come from files that Kafka 4.4.0 wrote: the metadata log of tests/golden/kafka-dir, and the
- * snapshot data/snapshot.checkpoint. The property test replays random records into images and into a
- * plain model, keeps every image, and checks that each still is what its model says, and that the
+ * snapshot data/snapshot.checkpoint. The property test replays random records into images and into
+ * a plain model, keeps every image, and checks that each still is what its model says, and that the
  * comparison of any two reports exactly what differs.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "base/fs.h"
@@ -37,7 +33,8 @@ static int teardown(void **state unused_ok)
 }
 
 /* Calls each() with the value of every data record of a log or snapshot file. */
-static void each_record(const char *path, void (*each)(void *ctx, struct view value, int64_t offset), void *ctx)
+static void
+each_record(const char *path, void (*each)(void *ctx, struct view value, int64_t offset), void *ctx)
 {
     struct fs fs;
     fs_init_system(&fs);
@@ -83,9 +80,21 @@ static void replays_a_log_that_kafka_wrote(void **state unused_ok)
 {
     struct image *im = image_of_file(GOLDEN_LOG);
     static const char *const names[] = {
-        "__consumer_offsets", "__transaction_state", "append-time", "compacted", "data-gzip",
-        "data-lz4", "data-none", "data-snappy", "data-zstd", "empty", "rolled", "trimmed",
-        "txn-a", "txn-b", "widened",
+        "__consumer_offsets",
+        "__transaction_state",
+        "append-time",
+        "compacted",
+        "data-gzip",
+        "data-lz4",
+        "data-none",
+        "data-snappy",
+        "data-zstd",
+        "empty",
+        "rolled",
+        "trimmed",
+        "txn-a",
+        "txn-b",
+        "widened",
     };
     const struct image_topic **topics;
     size_t count;
@@ -125,9 +134,12 @@ static void replays_a_log_that_kafka_wrote(void **state unused_ok)
     assert_int_equal(count, 3);
     assert_true(str_is(configs[0].name, "compression.type"));
     assert_true(str_is(configs[0].value, "zstd"));
-    assert_true(str_is(image_config_value(im, CONFIG_RESOURCE_TOPIC, STR("widened"), STR("retention.ms")), "-1"));
-    assert_true(str_is_null(image_config_value(im, CONFIG_RESOURCE_TOPIC, STR("widened"), STR("a"))));
-    assert_true(str_is(image_config_value(im, CONFIG_RESOURCE_BROKER, STR(""), STR("min.insync.replicas")), "1"));
+    assert_true(str_is(
+        image_config_value(im, CONFIG_RESOURCE_TOPIC, STR("widened"), STR("retention.ms")), "-1"));
+    assert_true(
+        str_is_null(image_config_value(im, CONFIG_RESOURCE_TOPIC, STR("widened"), STR("a"))));
+    assert_true(str_is(
+        image_config_value(im, CONFIG_RESOURCE_BROKER, STR(""), STR("min.insync.replicas")), "1"));
     struct str *resources;
     image_config_resources(im, CONFIG_RESOURCE_TOPIC, &arena, &resources, &count);
     assert_int_equal(count, 15);
@@ -300,8 +312,8 @@ static struct image *apply(struct image *base, const struct view *records, size_
     return image_delta_finish(d, image_offset(base) + (int64_t)count, 1);
 }
 
-#define APPLY(base, ...)                                                                           \
-    apply((base), (struct view[]){__VA_ARGS__},                                                    \
+#define APPLY(base, ...)                        \
+    apply((base), (struct view[]){__VA_ARGS__}, \
           sizeof((struct view[]){__VA_ARGS__}) / sizeof(struct view))
 
 static void partition_changes_merge_like_kafka(void **state unused_ok)
@@ -492,11 +504,11 @@ static void refuses(const uint8_t *bytes, size_t len, int err)
 static void bad_records_are_refused(void **state unused_ok)
 {
     refuses((const uint8_t *)"", 0, ERR_MALFORMED);
-    refuses((const uint8_t *)"\x02\x02\x00", 3, ERR_UNSUPPORTED);         /* frame version */
-    refuses((const uint8_t *)"\x01\x06\x00", 3, ERR_UNSUPPORTED);         /* no such record */
+    refuses((const uint8_t *)"\x02\x02\x00", 3, ERR_UNSUPPORTED); /* frame version */
+    refuses((const uint8_t *)"\x01\x06\x00", 3, ERR_UNSUPPORTED); /* no such record */
     refuses((const uint8_t *)"\x01\x7f\x00", 3, ERR_UNSUPPORTED);
-    refuses((const uint8_t *)"\x01\x02\x07", 3, ERR_UNSUPPORTED);         /* no such version */
-    refuses((const uint8_t *)"\x01\x14\x00\x00\x00", 5, ERR_MALFORMED);   /* a byte too many */
+    refuses((const uint8_t *)"\x01\x02\x07", 3, ERR_UNSUPPORTED);       /* no such version */
+    refuses((const uint8_t *)"\x01\x14\x00\x00\x00", 5, ERR_MALFORMED); /* a byte too many */
     refuses((const uint8_t *)"\x01\x02\x00\x05te", 6, ERR_TRUNCATED);
     struct view v = partition(9, 0, 1); /* of a topic that is not there */
     refuses(v.ptr, v.len, ERR_MALFORMED);
@@ -506,13 +518,16 @@ static void bad_records_are_refused(void **state unused_ok)
 
 /* --- the property --- */
 
-enum { TOPICS = 40, IMAGES = 60 };
+enum {
+    TOPICS = 40,
+    IMAGES = 60
+};
 
 struct model {
-    int id[TOPICS];         /* 0: not there */
+    int id[TOPICS]; /* 0: not there */
     int partitions[TOPICS];
-    int changes[TOPICS];    /* of partition 0 */
-    int config[TOPICS];     /* value, 0: none */
+    int changes[TOPICS]; /* of partition 0 */
+    int config[TOPICS];  /* value, 0: none */
 };
 
 struct seen {
@@ -573,7 +588,7 @@ static struct view random_record(struct model *m, uint32_t *random, int *next_id
             m->changes[i]++;
             return encode(&partition_change_record_msg, 0, &rec);
         }
-        /* fall through */
+        return partition(m->id[i], m->partitions[i]++, 1);
     default:
         return partition(m->id[i], m->partitions[i]++, 1);
     }
@@ -634,7 +649,10 @@ static void on_config(void *ctx, enum config_resource_type type, struct str name
     ((struct seen *)ctx)->configs[index_of(name)]++;
 }
 
-static void assert_comparison(const struct image *a, const struct image *b, const struct model *x, const struct model *y)
+static void assert_comparison(const struct image *a,
+                              const struct image *b,
+                              const struct model *x,
+                              const struct model *y)
 {
     struct seen seen = {.before = *x, .after = *y};
     const struct image_change change = {
@@ -696,7 +714,9 @@ static void large_deltas_are_whole(void **state unused_ok)
 {
     struct image *empty = image_new_empty();
     struct image_delta *d = image_delta_new(empty);
-    enum { MANY = 1500 };
+    enum {
+        MANY = 1500
+    };
     for (int i = 1; i <= MANY; i++) {
         assert_int_equal(image_delta_replay(d, topic(name_of(i).ptr, i)), 0);
         assert_int_equal(image_delta_replay(d, partition(i, 0, 1)), 0);
@@ -724,7 +744,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_that_collide_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(a_transaction_takes_effect_at_its_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_topic_made_again_keeps_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(kept_records_replace_and_remove_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(kept_records_replace_and_remove_each_other, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(bad_records_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(images_stay_and_compare_exactly, setup, teardown),
         cmocka_unit_test_setup_teardown(large_deltas_are_whole, setup, teardown),

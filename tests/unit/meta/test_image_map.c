@@ -1,13 +1,10 @@
 /*
- * The persistent map against a plain model: random puts and removals on a map whose older versions are
- * kept; after each step the newest version equals the model, and every older version is what it was.
- * Keys are drawn from a small range, so that many slots share a key and the comparison decides.
+ * The persistent map against a plain model: random puts and removals on a map whose older versions
+ * are kept; after each step the newest version equals the model, and every older version is what it
+ * was. Keys are drawn from a small range, so that many slots share a key and the comparison
+ * decides.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/base.h"
 #include "base/mem.h"
@@ -79,7 +76,9 @@ static uint32_t next_random(uint32_t *state)
 
 static void older_versions_stay_what_they_were(void **state unused_ok)
 {
-    enum { VERSIONS = 24 };
+    enum {
+        VERSIONS = 24
+    };
     struct image_map old[VERSIONS] = {0};
     static bool models[VERSIONS][RANGE];
     struct image_map m = {0};

@@ -64,7 +64,7 @@ static void each_broker_once_and_leaders_that_serve(void **state unused_ok)
     arena_release(&arena);
 }
 
-static void racks_repeat_only_when_they_must(void **state unused_ok)
+static void racks_repeat_only_when_they_must_and_lead_in_turn(void **state unused_ok)
 {
     struct arena arena = {0};
     static const struct row rows[] = {
@@ -74,12 +74,17 @@ static void racks_repeat_only_when_they_must(void **state unused_ok)
     for (uint64_t seed = 0; seed < 50; seed++) {
         struct placement pm;
         placement_init(&pm, im, &arena, seed);
-        for (int32_t n = 0; n < 20; n++) {
+        int leads[3] = {0}; /* by rack */
+        for (int32_t n = 0; n < 30; n++) {
             int32_t ids[3];
             assert_int_equal(placement_next(&pm, 3, ids), PLACEMENT_OK);
+            leads[(ids[0] - 1) / 2]++;
             for (int32_t i = 0; i < 3; i++) {
                 assert_string_not_equal(rows[ids[i] - 1].rack, rows[ids[(i + 1) % 3] - 1].rack);
             }
+        }
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(leads[i], 10);
         }
     }
     image_unref(im);
@@ -131,7 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_broker_once_and_leaders_that_serve),
-        cmocka_unit_test(racks_repeat_only_when_they_must),
+        cmocka_unit_test(racks_repeat_only_when_they_must_and_lead_in_turn),
         cmocka_unit_test(leaders_are_spread_evenly),
         cmocka_unit_test(too_few_or_none_that_serve_is_said),
     };

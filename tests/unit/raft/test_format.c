@@ -1,25 +1,22 @@
 /*
- * Formatting on a simulated disk. The bootstrap snapshot is compared with the one that `kafka-storage format
- * --standalone` of 4.4.0 wrote (tests/golden/kafka-dir), times, checksums and the directory id masked. Power
- * is cut before each step, in every mode: what is left is either to be formatted again, or formatted
- * and opens.
+ * Formatting on a simulated disk. The bootstrap snapshot is compared with the one that
+ * `kafka-storage format
+ * --standalone` of 4.4.0 wrote (tests/golden/kafka-dir), times, checksums and the directory id
+ * masked. Power is cut before each step, in every mode: what is left is either to be formatted
+ * again, or formatted and opens.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "base/metrics.h"
 #include "meta/bootstrap.h"
 #include "raft/format.h"
 #include "raft/raft_node.h"
+#include "simclock.h"
+#include "simfs.h"
 #include "storage/fd_cache.h"
 #include "storage/log_dir.h"
 #include "storage/plog.h"
-#include "simclock.h"
-#include "simfs.h"
 #include "wire/batch.h"
 
 #define NAME   "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"
@@ -64,7 +61,8 @@ static void bed_release(struct bed *b)
 
 static void format(struct bed *b)
 {
-    assert_int_equal(format_directories(simfs_fs(b->disk), &b->clock.clock, &b->options, &b->result), 0);
+    assert_int_equal(
+        format_directories(simfs_fs(b->disk), &b->clock.clock, &b->options, &b->result), 0);
 }
 
 static enum format_state state_of(struct simfs *disk, const char *dir)
@@ -104,7 +102,8 @@ static void leaves_what_kafka_leaves(void **state unused_ok)
     char *theirs;
     size_t our_len;
     size_t their_len;
-    assert_int_equal(fs_read_file(simfs_fs(b.disk), "base/data/" NAME, 1 << 20, &ours, &our_len), 0);
+    assert_int_equal(fs_read_file(simfs_fs(b.disk), "base/data/" NAME, 1 << 20, &ours, &our_len),
+                     0);
     assert_int_equal(fs_read_file(&system, GOLDEN, 1 << 20, &theirs, &their_len), 0);
     assert_int_equal(our_len, their_len);
     mask((uint8_t *)ours, our_len);
@@ -126,7 +125,8 @@ static int count_files(struct simfs *disk, const char *dir)
     struct fs_stat st;
     char path[256];
     int n = 0;
-    static const char *const names[] = {"meta.properties", "__cluster_metadata-0", "bootstrap.checkpoint",
+    static const char *const names[] = {"meta.properties", "__cluster_metadata-0",
+                                        "bootstrap.checkpoint",
                                         "__cluster_metadata-0/quorum-state"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
@@ -173,7 +173,11 @@ struct crashes {
     int syncs;
 };
 
-static void keep_disk(void *ctx, struct simfs *s, uint64_t step unused_ok, enum simfs_op op, const char *path unused_ok)
+static void keep_disk(void *ctx,
+                      struct simfs *s,
+                      uint64_t step unused_ok,
+                      enum simfs_op op,
+                      const char *path unused_ok)
 {
     struct crashes *c = ctx;
     assert_in_range(c->count, 0, ARRAY_LEN(c->disks) - 1);
@@ -181,7 +185,10 @@ static void keep_disk(void *ctx, struct simfs *s, uint64_t step unused_ok, enum 
     c->syncs += (op & SIMFS_SYNCS) != 0;
 }
 
-static int ignore_record(void *ctx unused_ok, struct view value unused_ok, int64_t offset unused_ok, int32_t epoch unused_ok)
+static int ignore_record(void *ctx unused_ok,
+                         struct view value unused_ok,
+                         int64_t offset unused_ok,
+                         int32_t epoch unused_ok)
 {
     return 0;
 }
@@ -194,7 +201,10 @@ static void assert_opens(struct simfs *disk, struct clock *clock)
     char error[RAFT_NODE_ERROR_BYTES];
     struct raft_node *rn;
     metrics_init(&metrics);
-    struct plog_env env = {.fs = simfs_fs(disk), .clock = clock, .fds = fd_cache_new(simfs_fs(disk), 4), .metrics = &metrics};
+    struct plog_env env = {.fs = simfs_fs(disk),
+                           .clock = clock,
+                           .fds = fd_cache_new(simfs_fs(disk), 4),
+                           .metrics = &metrics};
     assert_int_equal(meta_properties_read(simfs_fs(disk), "base/data", &mp), 0);
     struct raft_node_options o = {
         .env = &env,
@@ -237,7 +247,8 @@ static void an_interrupted_formatting_is_done_again(void **state unused_ok)
             assert_true(left != FORMAT_FOREIGN);
             if (left != FORMAT_FORMATTED) {
                 struct format_result result;
-                assert_int_equal(format_directories(simfs_fs(copy), &b.clock.clock, &b.options, &result), 0);
+                assert_int_equal(
+                    format_directories(simfs_fs(copy), &b.clock.clock, &b.options, &result), 0);
                 again++;
             }
             assert_opens(copy, &b.clock.clock);

@@ -1,26 +1,23 @@
 /*
- * A node over a simulated disk: first start, restart, snapshots, damage, and power cuts at every step.
+ * A node over a simulated disk: first start, restart, snapshots, damage, and power cuts at every
+ * step.
  *
- * The directory of a first start is the bootstrap snapshot of tests/golden/kafka-dir, the clock stands
- * where Kafka's stood, so that the first batch must be the bytes that Kafka wrote. The metadata log
- * of that directory, written by Kafka, is opened too. The crash test runs one program on a disk, keeps a
- * clone of the disk before each step, cuts the power there in every mode, opens the directory again
- * and compares with what was acknowledged: what comes back is a prefix of what was appended and holds
- * at least what a flush had answered for.
+ * The directory of a first start is the bootstrap snapshot of tests/golden/kafka-dir, the clock
+ * stands where Kafka's stood, so that the first batch must be the bytes that Kafka wrote. The
+ * metadata log of that directory, written by Kafka, is opened too. The crash test runs one program
+ * on a disk, keeps a clone of the disk before each step, cuts the power there in every mode, opens
+ * the directory again and compares with what was acknowledged: what comes back is a prefix of what
+ * was appended and holds at least what a flush had answered for.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "base/metrics.h"
 #include "raft/raft_node.h"
-#include "storage/fd_cache.h"
-#include "storage/plog.h"
 #include "simclock.h"
 #include "simfs.h"
+#include "storage/fd_cache.h"
+#include "storage/plog.h"
 
 #define META_DIR  "d/__cluster_metadata-0"
 #define GOLDEN    GOLDEN_DIR "/kafka-dir/__cluster_metadata-0/"
@@ -39,8 +36,8 @@ struct bed {
     char error[RAFT_NODE_ERROR_BYTES];
     struct raft_node *rn;
     /* what on_record saw */
-    int64_t offsets[1024];
-    uint32_t numbers[1024];
+    int64_t offsets[512];
+    uint32_t numbers[512];
     size_t seen;
     int32_t last_epoch;
 };
@@ -121,8 +118,13 @@ static struct simfs *formatted_disk(void)
 static struct simfs *golden_disk(void)
 {
     static const char *const names[] = {
-        LOG, "00000000000000000000.index", "00000000000000000000.timeindex", "leader-epoch-checkpoint",
-        "partition.metadata", "quorum-state", "00000000000000000162.snapshot",
+        LOG,
+        "00000000000000000000.index",
+        "00000000000000000000.timeindex",
+        "leader-epoch-checkpoint",
+        "partition.metadata",
+        "quorum-state",
+        "00000000000000000162.snapshot",
         "00000000000000000320.snapshot",
     };
     struct simfs *disk = formatted_disk();
@@ -168,7 +170,11 @@ static int64_t flush(struct bed *b)
     return committed;
 }
 
-static void count_syncs(void *ctx, struct simfs *s unused_ok, uint64_t step unused_ok, enum simfs_op op, const char *path unused_ok)
+static void count_syncs(void *ctx,
+                        struct simfs *s unused_ok,
+                        uint64_t step unused_ok,
+                        enum simfs_op op,
+                        const char *path unused_ok)
 {
     if ((op & SIMFS_SYNCS) != 0) {
         (*(int *)ctx)++;
@@ -212,10 +218,12 @@ static void a_first_start_writes_what_kafka_wrote_with_one_sync(void **state unu
     mem_free(ours);
     mem_free(theirs);
     assert_int_equal(fs_read_file(simfs_fs(disk), META_DIR "/quorum-state", 4096, &ours, &len), 0);
-    assert_string_equal(ours, "{\"leaderId\":1,\"leaderEpoch\":1,\"votedId\":-1,"
-                              "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}");
+    assert_string_equal(ours,
+                        "{\"leaderId\":1,\"leaderEpoch\":1,\"votedId\":-1,"
+                        "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}");
     mem_free(ours);
-    assert_int_equal(fs_read_file(simfs_fs(disk), META_DIR "/partition.metadata", 4096, &ours, &len), 0);
+    assert_int_equal(
+        fs_read_file(simfs_fs(disk), META_DIR "/partition.metadata", 4096, &ours, &len), 0);
     assert_string_equal(ours, "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ");
     mem_free(ours);
     must_close(&b);
@@ -301,7 +309,8 @@ static int write_content(void *ctx, int (*each)(void *each_ctx, struct view valu
     return 0;
 }
 
-/* Offsets: 0-2 control, 3-7 records, then a snapshot of 8 (100, 101), 8-9 records, a snapshot of 10 (200), 10 a record. */
+/* Offsets: 0-2 control, 3-7 records, then a snapshot of 8 (100, 101), 8-9 records, a snapshot of 10
+ * (200), 10 a record. */
 static struct simfs *disk_with_snapshots(struct bed *b)
 {
     struct simfs *disk = formatted_disk();
@@ -456,7 +465,9 @@ static void a_lost_quorum_state_is_made_again(void **state unused_ok)
         bed_init(&b, disk);
         assert_int_equal(fs_unlink(simfs_fs(disk), META_DIR "/quorum-state"), 0);
         if (contents[i] != NULL) {
-            assert_int_equal(fs_replace_file(simfs_fs(disk), META_DIR "/quorum-state", contents[i], strlen(contents[i])), 0);
+            assert_int_equal(fs_replace_file(simfs_fs(disk), META_DIR "/quorum-state", contents[i],
+                                             strlen(contents[i])),
+                             0);
         }
         must_open(&b);
         assert_int_equal(raft_node_lead(b.rn), 0);
@@ -580,18 +591,32 @@ struct run {
     uint32_t appended;
 };
 
-static void keep_disk(void *ctx, struct simfs *s, uint64_t step unused_ok, enum simfs_op op unused_ok, const char *path unused_ok)
+static void keep_disk(void *ctx,
+                      struct simfs *s,
+                      uint64_t step unused_ok,
+                      enum simfs_op op unused_ok,
+                      const char *path unused_ok)
 {
     struct run *run = ctx;
     assert_in_range(run->count, 0, ARRAY_LEN(run->crashes) - 1);
     run->crashes[run->count++] = (struct crash){simfs_clone(s), run->acknowledged, run->appended};
 }
 
-static void program(struct simfs *disk, struct run *run)
+/* Small segments: the snapshots become the only home of the first records. */
+static void make_small(struct bed *b, bool is_small)
+{
+    if (is_small) {
+        b->options.segment_bytes = 250;
+        b->options.retention_bytes = 0;
+    }
+}
+
+static void program(struct simfs *disk, struct run *run, bool is_small)
 {
     struct bed b;
     for (int start = 0; start < 3; start++) {
         bed_init(&b, disk);
+        make_small(&b, is_small && start > 0);
         b.options.is_first_start = start == 0;
         must_open(&b);
         assert_int_equal(raft_node_lead(b.rn), 0);
@@ -606,7 +631,9 @@ static void program(struct simfs *disk, struct run *run)
             run->acknowledged = run->appended;
             if (i == 1) {
                 struct content c = {1, run->appended};
-                assert_int_equal(raft_node_snapshot(b.rn, committed - 1, raft_node_epoch(b.rn), write_content, &c), 0);
+                assert_int_equal(raft_node_snapshot(b.rn, committed - 1, raft_node_epoch(b.rn),
+                                                    write_content, &c),
+                                 0);
             }
         }
         if (start == 1) {
@@ -616,13 +643,13 @@ static void program(struct simfs *disk, struct run *run)
     }
 }
 
-static void no_power_cut_loses_what_was_acknowledged(void **state unused_ok)
+static void cut_power_everywhere(bool is_small)
 {
     static struct run run;
     run = (struct run){0};
     struct simfs *disk = formatted_disk();
     simfs_on_step(disk, keep_disk, &run);
-    program(disk, &run);
+    program(disk, &run, is_small);
     simfs_on_step(disk, NULL, NULL);
     assert_true(run.count > 30);
     for (size_t i = 0; i < run.count; i++) {
@@ -632,6 +659,7 @@ static void no_power_cut_loses_what_was_acknowledged(void **state unused_ok)
             simfs_power_on(copy, i, (enum simfs_mode)mode);
             struct bed b;
             bed_init(&b, copy);
+            make_small(&b, is_small);
             int r = raft_node_open(&b.options, b.error, &b.rn);
             if (r < 0) {
                 fail_msg("step %zu mode %d: %s", i, mode, b.error);
@@ -653,6 +681,16 @@ static void no_power_cut_loses_what_was_acknowledged(void **state unused_ok)
     simfs_free(disk);
 }
 
+static void no_power_cut_loses_what_was_acknowledged(void **state unused_ok)
+{
+    cut_power_everywhere(false);
+}
+
+static void nor_when_the_log_is_trimmed_behind_snapshots(void **state unused_ok)
+{
+    cut_power_everywhere(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -668,6 +706,7 @@ int main(void)
         cmocka_unit_test(quorums_of_others_are_refused_with_a_sentence),
         cmocka_unit_test(appends_are_bounded),
         cmocka_unit_test(no_power_cut_loses_what_was_acknowledged),
+        cmocka_unit_test(nor_when_the_log_is_trimmed_behind_snapshots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,8 @@
 /*
- * The election machine, event by event: each test feeds events and asks for state and effects. There is
- * no clock and no disk: what would be persisted is compared as a struct.
+ * The election machine, event by event: each test feeds events and asks for state and effects.
+ * There is no clock and no disk: what would be persisted is compared as a struct.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "raft/quorum.h"
 

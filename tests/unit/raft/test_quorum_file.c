@@ -2,21 +2,17 @@
  * quorum-state, byte for byte as Kafka 4.4.0 wrote it (dynamic and static voters), read back, and
  * damaged in many ways: reading never gives an election that was not there.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "raft/quorum_file.h"
 #include "simfs.h"
 
-#define DYNAMIC                                                                                    \
-    "{\"leaderId\":1,\"leaderEpoch\":2,\"votedId\":-1,"                                            \
+#define DYNAMIC                                         \
+    "{\"leaderId\":1,\"leaderEpoch\":2,\"votedId\":-1," \
     "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}"
-#define STATIC                                                                                     \
-    "{\"clusterId\":\"\",\"leaderId\":1,\"leaderEpoch\":1,\"votedId\":-1,\"appliedOffset\":0,"     \
+#define STATIC                                                                                 \
+    "{\"clusterId\":\"\",\"leaderId\":1,\"leaderEpoch\":1,\"votedId\":-1,\"appliedOffset\":0," \
     "\"currentVoters\":[{\"voterId\":1}],\"data_version\":0}"
 
 static void prints_what_kafka_prints(void **state unused_ok)
@@ -80,10 +76,11 @@ static void damaged_files_are_errors(void **state unused_ok)
     for (size_t len = 0; len < strlen(DYNAMIC); len++) {
         assert_true(read_text(DYNAMIC, len, &e) < 0);
     }
-    static const char *const bad[] = {
-        "{}", "{\"data_version\":1}", "{\"data_version\":2,\"leaderId\":1}", "[]", "\0\0\0\0",
+    static const char negative_epoch[] =
         "{\"leaderId\":1,\"leaderEpoch\":-2,\"votedId\":-1,"
-        "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}",
+        "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}";
+    const char *const bad[] = {
+        "{}", "{\"data_version\":1}", "{\"data_version\":2,\"leaderId\":1}", "[]", negative_epoch,
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_true(read_text(bad[i], strlen(bad[i]), &e) < 0);

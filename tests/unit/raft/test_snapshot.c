@@ -1,19 +1,16 @@
 /*
- * Snapshots: names, the bytes that Kafka 4.4.0 wrote (the bootstrap snapshot of tests/golden/kafka-dir,
- * written again here from its own content must be the same file), and every single-byte damage of one,
- * which must be noticed before a record is given out.
+ * Snapshots: names, the bytes that Kafka 4.4.0 wrote (the bootstrap snapshot of
+ * tests/golden/kafka-dir, written again here from its own content must be the same file), and every
+ * single-byte damage of one, which must be noticed before a record is given out.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "raft/snapshot.h"
 #include "simfs.h"
 
-#define GOLDEN GOLDEN_DIR "/kafka-dir/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"
+#define GOLDEN \
+    GOLDEN_DIR "/kafka-dir/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"
 
 struct got {
     struct view items[64];
@@ -70,7 +67,8 @@ static void writes_the_file_that_kafka_wrote(void **state unused_ok)
     /* Kafka took the time of each of the three batches: so do we, batch by batch. */
     struct snapshot_writer sw;
     int64_t times[3] = {1795264099044, 1795264099066, 1795264099068};
-    assert_int_equal(snapshot_writer_open(&sw, fs, "d", &id, 1795264099030, times[0], &cs.voters), 0);
+    assert_int_equal(snapshot_writer_open(&sw, fs, "d", &id, 1795264099030, times[0], &cs.voters),
+                     0);
     sw.now_ms = times[1];
     for (size_t i = 0; i < got.count; i++) {
         assert_int_equal(snapshot_writer_add(&sw, got.items[i]), 0);
@@ -124,10 +122,13 @@ static void lists_in_order_and_removes_leftovers(void **state unused_ok)
     struct simfs *s = disk_with("d/00000000000000000042-0000000001.checkpoint", "x", 1);
     struct fs *fs = simfs_fs(s);
     static const char *const others[] = {
-        "d/00000000000000000042-0000000003.checkpoint", "d/00000000000000000007-0000000001.checkpoint",
+        "d/00000000000000000042-0000000003.checkpoint",
+        "d/00000000000000000007-0000000001.checkpoint",
         "d/00000000000000000099-0000000001.checkpoint.part",
-        "d/00000000000000000001-0000000001.checkpoint.deleted", "d/00000000000000000000.log",
-        "d/0000000000000000000x-0000000001.checkpoint", "d/quorum-state",
+        "d/00000000000000000001-0000000001.checkpoint.deleted",
+        "d/00000000000000000000.log",
+        "d/0000000000000000000x-0000000001.checkpoint",
+        "d/quorum-state",
     };
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         assert_int_equal(fs_replace_file(fs, others[i], "x", 1), 0);

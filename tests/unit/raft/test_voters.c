@@ -1,12 +1,8 @@
 /*
- * controller.quorum.voters, and who is a voter. Texts of the configuration go in, the set is printed
- * again.
+ * controller.quorum.voters, and who is a voter. Texts of the configuration go in, the set is
+ * printed again.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit.h"
 
 #include "base/err.h"
 #include "raft/voters.h"
@@ -33,8 +29,8 @@ static void lists_are_read(void **state unused_ok)
 static void bad_lists_are_refused(void **state unused_ok)
 {
     static const char *const bad[] = {
-        "1", "1@host", "@host:1", "x@host:1", "1@:9", "1@host:x", "1@host:65536", "1@host:-1",
-        "1@a:1,,2@b:2", "1@a:1,1@b:2", "-1@a:1", "a:1@2", "1@host:",
+        "1",         "1@host",       "@host:1",     "x@host:1", "1@:9",  "1@host:x", "1@host:65536",
+        "1@host:-1", "1@a:1,,2@b:2", "1@a:1,1@b:2", "-1@a:1",   "a:1@2", "1@host:",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct voters vs = {0};

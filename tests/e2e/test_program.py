@@ -1,0 +1,279 @@
+"""The program: arguments, configs, the one line that it prints, signals, its subcommands."""
+import os
+import re
+import signal
+import socket
+import struct
+import tempfile
+
+from lib.checks import Skip, client, expect, expect_all, wait_until, write
+from lib.protocol import Refused, array, batch, text
+
+MARKERS = ('<!-- apis: made by `jackdaw apis` -->', '<!-- end of apis -->')
+
+
+def ends_cleanly(env, number):
+    broker = env.broker()
+    with broker:
+        broker.process.send_signal(number)
+        expect(broker.process.wait(30), 0, 'exit status')
+        expect(broker.process.stdout.read(), b'', 'more on standard output')
+        assert os.path.exists(os.path.join(broker.data, '.kafka_cleanshutdown')), 'no mark of a clean stop'
+
+
+def test_prints_one_line_and_ends_with_0_on_SIGTERM(env):
+    """Reads standard output to its end."""
+    ends_cleanly(env, signal.SIGTERM)
+
+
+def test_ends_with_0_on_SIGINT(env):
+    """The same by the other signal."""
+    ends_cleanly(env, signal.SIGINT)
+
+
+def test_port_0_advertises_the_real_port(env):
+    """Metadata names the port that the ready line named."""
+    with env.broker() as broker, client(broker) as c:
+        (_, host, port, _), = c.metadata([])[0]
+        expect((host, port), (broker.host, broker.port))
+
+
+def test_serves_ipv6(env):
+    """Listens on [::1]:0, connects there, finds it advertised, and produces."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(('::1', 0))
+    except OSError as why:
+        raise Skip(f'no IPv6 here: {why}') from why
+    with env.broker(listen='[::1]:0') as broker:
+        expect(broker.host, '::1')
+        with client(broker) as c:
+            (_, host, port, _), = c.metadata([])[0]
+            expect((host, port), ('::1', broker.port))
+            c.create_topic('six')
+            expect(c.produce('six', 0, batch([b'v'])), 0)
+
+
+def test_ports_file_names_every_listener(env):
+    """Two listeners on port 0; the file has a line each when the ready line comes."""
+    with tempfile.TemporaryDirectory() as work:
+        path = os.path.join(work, 'ports')
+        listeners = ['listeners=PLAINTEXT://127.0.0.1:0,SECOND://127.0.0.1:0',
+                     'listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT,CONTROLLER:PLAINTEXT']
+        with env.broker(*listeners, arguments=['--ports-file', path], listen=None) as broker:
+            with open(path, encoding='ascii') as file:
+                lines = file.read().splitlines()
+            expect([line.split()[0] for line in lines], ['PLAINTEXT', 'SECOND'])
+            expect(lines[0].split()[1], broker.address)
+            expect(os.listdir(work), ['ports'], 'nothing else is left')
+
+
+def test_properties_file_with_two_listeners(env):
+    """Started by a file alone; each listener advertises itself."""
+    with tempfile.TemporaryDirectory() as work:
+        properties, ports = os.path.join(work, 'p'), os.path.join(work, 'ports')
+        with open(properties, 'w', encoding='ascii') as file:
+            file.write('# a comment\n! another\nnode.id = 7\nlisteners=A://127.0.0.1:0,\\\n   B://127.0.0.1:0,CONTROLLER://127.0.0.1:1\n'
+                       'listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:PLAINTEXT\n'
+                       'inter.broker.listener.name=A\nprocess.roles=broker,controller\n'
+                       'controller.listener.names=CONTROLLER\n'
+                       f'controller.quorum.bootstrap.servers=127.0.0.1:1\nlog.dirs={work}/data\n')
+        broker = env.broker(arguments=[properties, '--ports-file', ports])
+        broker.command = lambda: [broker.binary, *broker.arguments]
+        with broker:
+            with open(ports, encoding='ascii') as file:
+                found = dict(line.split() for line in file.read().splitlines())
+            expect(sorted(found), ['A', 'B'])
+            for address in found.values():
+                broker.host, _, port = address.rpartition(':')
+                broker.port = int(port)
+                with client(broker) as c:
+                    (node, _, advertised, _), = c.metadata([])[0]
+                    expect((node, advertised), (7, broker.port))
+
+
+def test_command_line_wins_over_file_over_environment(env):
+    """num.partitions of a topic that is made with the default number."""
+    with tempfile.TemporaryDirectory() as work:
+        path = os.path.join(work, 'p')
+        with open(path, 'w', encoding='ascii') as file:
+            file.write('num.partitions=4\nnode.id=1\nprocess.roles=broker,controller\n'
+                       'controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=127.0.0.1:1\n'
+                       'listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:1\n')
+        environment = {'KAFKA_NUM_PARTITIONS': '3'}
+        for arguments, overrides, wanted in (([], [], 3), ([path], [], 4), ([path], ['num.partitions=5'], 5)):
+            broker = env.broker(*overrides, arguments=arguments, env=environment)
+            if arguments:
+                broker.listen = None
+            with broker, client(broker) as c:
+                c.create_topic('t', -1)
+                wait_until(lambda: c.leaders('t') == wanted, f'{wanted} partitions', 5)
+
+
+def test_bad_arguments_end_with_2_and_name_themselves(env):
+    """Standard error says which one; nothing on standard output."""
+    with tempfile.TemporaryDirectory() as work:
+        for arguments, words in (
+                (['--no-such'], ['--no-such']),
+                (['--data'], ['--data']),
+                (['--override', 'nonsense'], ['nonsense']),
+                (['--listen', '127.0.0.1:99999'], ['99999']),
+                (['--listen', 'nohost'], ['nohost']),
+                (['/no/such/file.properties'], ['/no/such/file.properties']),
+                (['--data', work, '--override', 'num.partitions=many'], ['num.partitions', 'many']),
+                (['--data', work, '--override', 'num.partitions=0'], ['num.partitions', '0', '1']),
+                (['--data', work, '--override', 'compression.type=rar'], ['compression.type', 'rar', 'zstd']),
+                (['--data', work, '--override', 'listeners=X'], ['listeners', 'X']),
+        ):
+            status, out, err = env.run(*arguments)
+            expect(status, 2, f'exit status of {arguments}: {err[-300:]}')
+            expect(out, '', f'standard output of {arguments}')
+            for word in words:
+                assert word in err, f'{arguments}: no {word!r} in {err!r}'
+
+
+def test_unknown_key_is_a_warning_that_names_the_nearest(env):
+    """A misspelt key; the server runs."""
+    with env.broker('log.retention.hour=5') as broker:
+        line = next((l for l in broker.log().splitlines() if 'log.retention.hour' in l), '')
+        assert 'log.retention.hours' in line, f'no warning: {broker.log()!r}'
+
+
+def test_environment_that_is_no_config_is_harmless(env):
+    """Names of Kafka's own start scripts in the environment."""
+    with env.broker(env={'KAFKA_HEAP_OPTS': '-Xmx1g', 'KAFKA_OPTS': 'x', 'KAFKA_NO_SUCH_KEY': '1'}) as broker:
+        with client(broker) as c:
+            c.api_versions()
+
+
+def log_dirs(c):
+    r = c.ask(35, 1, struct.pack('>i', -1))
+    r.take('i')
+    return r.array(lambda: (r.take('h'), r.text(), r.array(lambda: (r.text(), r.array(lambda: r.take('iqqb'))))))
+
+
+def test_ephemeral_removes_its_directory(env):
+    """Without --data and --listen; the directory that DescribeLogDirs names is gone after the end."""
+    with tempfile.TemporaryDirectory() as work:
+        broker = env.broker(arguments=['--ephemeral'], env={'TMPDIR': work})
+        broker.command = lambda: [broker.binary, *broker.arguments]
+        with broker:
+            with client(broker) as c:
+                c.create_topic('t')
+                c.produce('t', 0, batch([b'v']))
+                (error, path, _), = log_dirs(c)
+            expect(error, 0)
+            assert os.path.isdir(path), path
+            expect(broker.stop(), 0, 'exit status')
+            assert not os.path.exists(path), f'{path} is still there'
+
+
+def test_a_directory_belongs_to_one_server(env):
+    """A second one on the same directory ends with a clear line; the first goes on."""
+    with env.broker() as broker:
+        status, out, err = env.run('--data', broker.data, '--listen', '127.0.0.1:0')
+        assert status not in (0, None) and out == '', f'status {status}, {out!r}'
+        assert broker.data in err and 'in use' in err, err
+        with client(broker) as c:
+            c.api_versions()
+
+
+def test_a_port_in_use_is_a_clear_error(env):
+    """The address is in the message, the status is not 0."""
+    with socket.socket() as taken, tempfile.TemporaryDirectory() as work:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        address = '127.0.0.1:%d' % taken.getsockname()[1]
+        status, out, err = env.run('--data', work, '--listen', address)
+        assert status != 0 and out == '', f'status {status}, {out!r}'
+        assert address in err, err
+
+
+def test_subcommands_print_and_end_with_0(env):
+    """version, help, apis and configs; an unknown one is refused with 2."""
+    for name, pattern in (('version', r'\d+\.\d+\.\d+'), ('help', r'--ephemeral'), ('apis', r'ApiVersions'),
+                          ('configs', r'log\.segment\.bytes')):
+        status, out, err = env.run(name)
+        expect(status, 0, f'{name}: {err[-300:]}')
+        assert re.search(pattern, out), f'{name} prints {out[:200]!r}'
+
+
+def test_readme_shows_the_apis_that_the_program_serves(env):
+    """The table between the markers is what `jackdaw apis` prints."""
+    with open(os.path.join(env.top, 'README.md'), encoding='utf-8') as file:
+        readme = file.read()
+    table = readme.split(MARKERS[0])[1].split(MARKERS[1])[0].strip()
+    status, out, _ = env.run('apis')
+    expect(status, 0)
+    assert table == out.strip(), 'README.md is old: replace the table by what `jackdaw apis` prints'
+
+
+def test_format_makes_a_directory_that_starts(env):
+    """jackdaw format apart, then a start on it; a second format is refused."""
+    with tempfile.TemporaryDirectory() as work:
+        data = os.path.join(work, 'data')
+        status, out, err = env.run('format', '--data', data)
+        expect(status, 0, f'format: {err[-300:]} {out[-300:]}')
+        assert os.path.exists(os.path.join(data, 'meta.properties')), os.listdir(work)
+        with open(os.path.join(data, 'meta.properties'), encoding='ascii') as file:
+            before = file.read()
+        with env.broker(data=data) as broker:
+            write(broker_topic(broker), 't', 'f', 3)
+            expect_all(broker, 't', 'f', 3)
+        with open(os.path.join(data, 'meta.properties'), encoding='ascii') as file:
+            after = file.read()
+        find = re.compile(r'^(cluster|directory)\.id=(.*)$', re.M)
+        expect(find.findall(after), find.findall(before), 'ids')
+        assert env.run('format', '--data', data)[0] != 0, 'a second format was accepted'
+
+
+def broker_topic(broker, name='t'):
+    with client(broker) as c:
+        c.create_topic(name)
+    return broker
+
+
+def test_everything_is_there_after_a_clean_restart(env):
+    """Topics, configs and records; the offsets go on."""
+    with env.broker() as broker:
+        write(broker_topic(broker), 't', 'r', 50)
+        broker.restart()
+        expect_all(broker, 't', 'r', 50)
+        with client(broker) as c:
+            expect(c.produce('t', 0, batch([b'next'])), 50)
+            try:
+                c.create_topic('t')
+                raise AssertionError('the topic was not there')
+            except Refused as refused:
+                expect(refused.code, 36)
+
+
+def test_a_deleted_topic_stays_deleted(env):
+    """Deleted, restarted, made again: empty."""
+    with env.broker() as broker:
+        write(broker_topic(broker), 't', 'r', 5)
+        with client(broker) as c:
+            c.delete_topic('t')
+        broker.restart(is_clean=False)
+        broker_topic(broker)
+        expect_all(broker, 't', 'r', 0)
+        wait_until(lambda: len([n for n in os.listdir(broker.data) if n.startswith('t-0')]) >= 1, 'its directory')
+
+
+def test_requests_in_a_pipeline_are_answered_in_order(env):
+    """A hundred requests of several kinds in one write."""
+    with env.broker() as broker, client(broker) as c:
+        c.create_topic('t')
+        frames = b''
+        first = c.correlation + 1
+        for i in range(100):
+            frames += (c.produce_frame('t', 0, batch([b'%d' % i])) if i % 3 else
+                       c.frame(3, 8, array([text('t')]) + b'\0\0\0'))
+        c.socket.sendall(frames)
+        answered = []
+        for _ in range(100):
+            c.receive()
+            answered.append(c.answered)
+        expect(answered, list(range(first, first + 100)))
+        values = [int(value) for _, _, value in c.read_all('t')]
+        expect(values, [i for i in range(100) if i % 3])

@@ -1,0 +1,304 @@
+"""kill -9, full disks, no descriptors: what was acknowledged stays, and the server goes on."""
+import os
+import random
+import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+from lib.checks import Skip, client, expect, rss_kib, value_of, wait_until, write
+from lib.protocol import STORAGE_ERROR, Refused, batch, batches
+
+KILLS = 6
+PRODUCERS = 3
+
+
+class Load(threading.Thread):
+    """Produces unique values to one partition, several requests in flight, until the connection ends."""
+
+    def __init__(self, broker, partition, start):
+        super().__init__(daemon=True)
+        self.broker, self.partition, self.number = broker, partition, start
+        self.acked = {}  # offset: value
+        self.error = None
+
+    def run(self):
+        try:
+            with client(self.broker) as c:
+                waiting = []
+                while True:
+                    while len(waiting) < 8:
+                        value = value_of(f'p{self.partition}', self.number, random.randrange(10, 2000))
+                        self.number += 1
+                        c.socket.sendall(c.produce_frame('load', self.partition, batch([value])))
+                        waiting.append(value)
+                    (_, _, error, base), = c.read_produced()
+                    if error:
+                        self.error = error
+                        return
+                    self.acked[base] = waiting.pop(0)
+        except OSError:
+            pass
+
+
+def check_acked(broker, acked):
+    """Everything acknowledged is at its offset; offsets have no gap. Returns the values of each partition."""
+    with client(broker) as c:
+        for partition, wanted in acked.items():
+            found = c.read_all('load', partition)
+            expect([offset for offset, _, _ in found], list(range(len(found))), f'offsets of {partition}')
+            for offset, value in wanted.items():
+                assert offset < len(found), f'load-{partition}: offset {offset} was acknowledged, {len(found)} are left'
+                expect(found[offset][2], value, f'load-{partition} offset {offset}')
+
+
+def test_kill_9_under_load_loses_nothing_acknowledged(env):
+    """Producers with eight requests in flight, killed six times at random moments; all acks are looked up after each."""
+    acked = {p: {} for p in range(PRODUCERS)}
+    with env.broker('log.segment.bytes=1048576') as broker:
+        with client(broker) as c:
+            c.create_topic('load', PRODUCERS)
+        number = 0
+        for _ in range(KILLS):
+            loads = [Load(broker, p, number) for p in range(PRODUCERS)]
+            for load in loads:
+                load.start()
+            time.sleep(random.uniform(0.2, 1.0))
+            broker.kill()
+            for load in loads:
+                load.join(30)
+                expect(load.error, None, 'error of a produce')
+                acked[load.partition].update(load.acked)
+                number = max(number, load.number)
+            broker.start()
+            check_acked(broker, acked)
+        assert sum(map(len, acked.values())) > KILLS * PRODUCERS, 'hardly anything was acknowledged'
+
+
+def test_topics_acknowledged_before_a_kill_are_there(env):
+    """Creates topics one after another and kills the server behind the last answer."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            for i in range(30):
+                c.create_topic(f'made-{i}', 1 + i % 3, {'retention.ms': str(1000000 + i)})
+        broker.restart(is_clean=False)
+        with client(broker) as c:
+            _, topics = c.metadata(None)
+        for i in range(30):
+            error, partitions = topics[f'made-{i}']
+            expect((error, len(partitions)), (0, 1 + i % 3), f'made-{i}')
+
+
+def test_an_idempotent_producer_is_remembered_after_a_kill(env):
+    """A duplicate of the last batch is answered with its old offset, a gap is refused, the next sequence goes on."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            c.create_topic('once')
+            end = time.monotonic() + 20
+            while True:
+                try:
+                    producer, epoch = c.init_producer_id()
+                    break
+                except Refused:
+                    assert time.monotonic() < end, 'no producer id'
+                    time.sleep(0.05)
+            for i in range(7):
+                expect(c.produce('once', 0, batch([b'%d' % i], producer, epoch, i)), i)
+        broker.restart(is_clean=False)
+        with client(broker) as c:
+            expect(c.produce('once', 0, batch([b'6'], producer, epoch, 6)), 6, 'duplicate')
+            try:
+                c.produce('once', 0, batch([b'x'], producer, epoch, 9))
+                raise AssertionError('a gap was accepted')
+            except Refused as refused:
+                expect(refused.code, 45)
+            expect(c.produce('once', 0, batch([b'7'], producer, epoch, 7)), 7, 'next')
+
+
+def test_starts_quickly_after_a_kill(env):
+    """A hundred megabytes of log, killed; the first ack must not wait for a scan of all of it."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            c.create_topic('big')
+            frame = c.produce_frame('big', 0, batch([b'x' * 900000]))
+            for _ in range(25):
+                for _ in range(5):
+                    c.socket.sendall(frame)
+                for _ in range(5):
+                    expect(c.read_produced()[0][2], 0)
+        broker.restart(is_clean=False)
+        began = time.monotonic()
+        with client(broker) as c:
+            expect(c.produce('big', 0, batch([b'y'])), 125)
+        seconds = broker.ready_seconds + time.monotonic() - began
+        assert seconds < (10 if env.is_sanitized else 0.5), f'{seconds:.2f} s'
+
+
+class Tmpfs:
+    """A small disk."""
+
+    def __init__(self, megabytes):
+        self.path = tempfile.mkdtemp(prefix='jackdaw-disk-')
+        mount = ['mount', '-t', 'tmpfs', '-o', f'size={megabytes}m', 'tmpfs', self.path]
+        if os.geteuid() != 0 or not shutil.which('mount') or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+            os.rmdir(self.path)
+            raise Skip('cannot mount a small disk here')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(['umount', '-l', self.path], check=False)
+        os.rmdir(self.path)
+
+
+def test_a_full_disk_refuses_appends_serves_reads_and_recovers(env):
+    """Fills a small disk with one batch over and over, reads all of it back, makes room by removing a ballast file, and
+    appends again."""
+    def count_whole(c, high):
+        """Batches that are served, each compared with what was sent behind its header's stamps."""
+        count = 0
+        while count < high:
+            error, _, data = c.fetch('full', 0, count, max_wait=0)
+            expect(error, 0)
+            for base, found in batches(data):
+                expect(base, count)
+                assert found[16:] == one[16:], f'batch {base} is not what was written'
+                count += 1
+        return count
+
+    one = batch([os.urandom(300000)])
+    with Tmpfs(48) as disk:
+        ballast = os.path.join(disk.path, 'ballast')
+        with open(ballast, 'wb') as file:
+            file.write(b'\0' * (12 << 20))
+        with env.broker(data=os.path.join(disk.path, 'data')) as broker, client(broker) as c:
+            c.create_topic('full', 2)
+            count = 0
+            while True:
+                try:
+                    expect(c.produce('full', 0, one), count, 'offset')
+                    count += 1
+                    assert count < 1000, 'the disk is never full'
+                except Refused as refused:
+                    expect(refused.code, STORAGE_ERROR)
+                    break
+            assert broker.is_running(), 'it ended itself'
+            for _ in range(20):
+                try:
+                    c.produce('full', 0, one)
+                    raise AssertionError('appended to a full disk')
+                except Refused as refused:
+                    expect(refused.code, STORAGE_ERROR)
+            expect(count_whole(c, count), count, 'read back while full')
+            os.unlink(ballast)
+            end = time.monotonic() + 20
+            while True:
+                try:
+                    base = c.produce('full', 0, one)
+                    break
+                except Refused as refused:
+                    expect(refused.code, STORAGE_ERROR)
+                    assert time.monotonic() < end, 'no append within 20 s after there is room'
+                    time.sleep(0.05)
+            expect(base, count, 'offset of the first append with room')
+            expect(c.produce('full', 1, batch([b'other'])), 0)
+            broker.restart(is_clean=False)
+            with client(broker) as again:
+                expect(again.list_offset('full', 0, -1)[2], count + 1, 'end after a kill')
+                expect(count_whole(again, count + 1), count + 1, 'after a kill')
+
+
+def test_out_of_descriptors_it_keeps_old_connections_and_recovers(env):
+    """A hard limit of 100 descriptors, 300 connections: the first one works on, a new one does when others left."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+    with env.broker(limits=limit) as broker, client(broker) as good:
+        good.create_topic('t')
+        crowd = []
+        for _ in range(300):
+            s = socket.socket()
+            s.settimeout(0.2)
+            try:
+                s.connect((broker.host, broker.port))
+            except OSError:
+                pass
+            crowd.append(s)
+        for i in range(50):
+            expect(good.produce('t', 0, batch([b'v'])), i)
+        for s in crowd:
+            s.close()
+
+        def can_connect():
+            try:
+                with client(broker, timeout=2) as c:
+                    c.api_versions()
+                return True
+            except OSError:
+                return False
+
+        wait_until(can_connect, 'a new connection after the crowd has left')
+        assert broker.is_running()
+        good.create_topic('another')
+        expect(good.produce('another', 0, batch([b'v'])), 0)
+
+
+def test_many_partitions_with_few_descriptors(env):
+    """1,000 partitions are written and read under a hard limit of 256 descriptors, also after a kill."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    count = 1000
+    with env.broker(limits=limit) as broker:
+        with client(broker, timeout=120) as c:
+            c.create_topic('many', count)
+            for i in range(0, count, 50):
+                for k in range(i, i + 50):
+                    c.socket.sendall(c.produce_frame('many', k, batch([b'%d' % k])))
+                for k in range(i, i + 50):
+                    expect(c.read_produced(), [('many', k, 0, 0)])
+        broker.restart(is_clean=False, timeout=120)
+        with client(broker, timeout=120) as c:
+            for k in range(0, count, 53):
+                expect(c.read_all('many', k), [(0, None, b'%d' % k)])
+
+
+def test_a_promise_of_100_megabytes_costs_nothing(env):
+    """Fifty connections send the length of a huge request and little else; a good client goes on, memory stays."""
+    with env.broker() as broker, client(broker) as good:
+        good.create_topic('t')
+        before = rss_kib(broker.pid)
+        liars = []
+        for _ in range(50):
+            s = socket.create_connection((broker.host, broker.port))
+            s.sendall(b'\x06\x40\0\0' + b'\0\0\0\x08' + b'x' * 1000)
+            liars.append(s)
+        for i in range(100):
+            expect(good.produce('t', 0, batch([b'v' * 1000])), i)
+        grown = rss_kib(broker.pid) - before
+        for s in liars:
+            s.close()
+        assert grown < 64 << 10, f'{grown} KiB more'
+
+
+def test_retention_deletes_and_the_log_start_survives_a_kill(env):
+    """Small segments and retention.bytes; the oldest records go, reading starts at the new start, also after a kill."""
+    overrides = ['log.segment.bytes=1048576', 'log.retention.check.interval.ms=100', 'log.initial.task.delay.ms=100',
+                 'log.segment.delete.delay.ms=0']
+    with env.broker(*overrides) as broker:
+        with client(broker) as c:
+            c.create_topic('old', 1, {'retention.bytes': '2097152'})
+        write(broker, 'old', 'o', 40, size=200000)
+        with client(broker) as c:
+            wait_until(lambda: c.list_offset('old', 0, -2)[2] > 0, 'the start moves on', 45)
+        broker.restart(is_clean=False)
+        with client(broker) as c:
+            start = c.list_offset('old', 0, -2)[2]
+            found = c.read_all('old', 0, start)
+        assert start > 0, 'the start went back'
+        expect([offset for offset, _, _ in found], list(range(start, 40)))
+        expect(found[-1][2], value_of('o', 39, 200000))

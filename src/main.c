@@ -294,6 +294,7 @@ static int run_server(int argc, char **argv)
         }
         mem_free(pg.temporary);
     }
+    fs_release_system(&pg.fs);
     args_release(&pg.args);
     return status;
 }

@@ -138,10 +138,20 @@ static void apply_limits(struct broker *br, const struct image *im)
     conn_limits_set_rate(sv->limits, (int32_t)config_effective_int(config, im, "max.connection.creation.rate"));
 }
 
+static void on_broker_fatal(struct broker *br, int err)
+{
+    struct server *sv = container_of(br, struct server, br);
+    (void)err; /* log_dirs has said it */
+    if (sv->fatal != NULL) {
+        sv->fatal(sv->fatal_ctx);
+    }
+}
+
 static int set_limits(struct server *sv, char *ret_error, size_t error_cap)
 {
     struct config *config = sv->br.config;
     sv->br.on_configs = apply_limits;
+    sv->br.on_fatal = on_broker_fatal;
     apply_limits(&sv->br, NULL);
     struct str overrides = config_get_str(config, "max.connections.per.ip.overrides");
     if (overrides.len > 0) {

@@ -72,10 +72,12 @@ struct fs_ops {
 
 struct fs {
     const struct fs_ops *ops;
+    _Atomic int spare; /* the machine's: a descriptor that is given up when a sync finds none left; 0: none */
 };
 
 /* The machine's file system. */
 void fs_init_system(struct fs *fs);
+void fs_release_system(struct fs *fs);
 
 must_check int fs_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret);
 struct fs_file *fs_file_ref(struct fs_file *f);

@@ -18,7 +18,10 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SPARE_TRIES 200 /* of a millisecond: what holds all descriptors that long is not passing by */
 
 enum {
     FS_PAGE_BYTES = 4096,
@@ -266,9 +269,39 @@ system_list(struct fs *fs, const char *path, void (*each)(void *ctx, const char 
     return err;
 }
 
-static int sync_path(const char *path, int flags, int (*sync_fd)(int fd))
+/* Whoever waits for a sync shall not fail because connections have used up all descriptors: one is kept for it.
+ * Between giving it up and using it another thread may be quicker (and sheds a connection with it): again, then. */
+static int open_with_spare(struct fs *fs, const char *path, int flags)
 {
+    const struct timespec pause = {.tv_nsec = 1000000};
     int fd = open_fd(path, flags);
+    for (int tries = 0; tries < SPARE_TRIES && (fd == -EMFILE || fd == -ENFILE); tries++) {
+        int spare = atomic_exchange(&fs->spare, 0);
+        if (spare > 0) {
+            IGNORE(close(spare)); /* of /dev/null */
+        } else {
+            IGNORE(nanosleep(&pause, NULL)); /* no event tells when a descriptor is free */
+        }
+        fd = open_fd(path, flags);
+    }
+    return fd;
+}
+
+static void keep_spare(struct fs *fs)
+{
+    if (atomic_load(&fs->spare) > 0) {
+        return;
+    }
+    int fd = open_fd("/dev/null", O_RDONLY);
+    int none = 0;
+    if (fd > 0 && !atomic_compare_exchange_strong(&fs->spare, &none, fd)) {
+        IGNORE(close(fd)); /* another thread has put one there */
+    }
+}
+
+static int sync_path(struct fs *fs, const char *path, int flags, int (*sync_fd)(int fd))
+{
+    int fd = open_with_spare(fs, path, flags);
     if (fd < 0) {
         return fd;
     }
@@ -278,19 +311,18 @@ static int sync_path(const char *path, int flags, int (*sync_fd)(int fd))
     } while (r < 0 && errno == EINTR);
     int err = result_of(r);
     IGNORE(close(fd)); /* only read through */
+    keep_spare(fs);
     return err;
 }
 
 static int system_sync_dir(struct fs *fs, const char *path)
 {
-    (void)fs;
-    return sync_path(path, O_RDONLY | O_DIRECTORY, fsync);
+    return sync_path(fs, path, O_RDONLY | O_DIRECTORY, fsync);
 }
 
 static int system_sync_all(struct fs *fs, const char *path)
 {
-    (void)fs;
-    return sync_path(path, O_RDONLY, syncfs);
+    return sync_path(fs, path, O_RDONLY, syncfs);
 }
 
 static int system_lock(struct fs *fs, const char *path, struct fs_file **ret)
@@ -432,4 +464,12 @@ static const struct fs_ops system_ops = {
 void fs_init_system(struct fs *fs)
 {
     *fs = (struct fs){.ops = &system_ops};
+}
+
+void fs_release_system(struct fs *fs)
+{
+    int spare = atomic_exchange(&fs->spare, 0);
+    if (spare > 0) {
+        IGNORE(close(spare)); /* of /dev/null */
+    }
 }

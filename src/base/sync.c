@@ -203,14 +203,19 @@ bool mailbox_post(struct mailbox *m, struct job *j)
     return true;
 }
 
+void mailbox_take(struct mailbox *m, struct list *to)
+{
+    lock_take(&m->lock);
+    list_splice_back(to, &m->jobs);
+    m->count = 0;
+    lock_give(&m->lock);
+}
+
 size_t mailbox_run(struct mailbox *m)
 {
     struct list jobs;
     list_init(&jobs);
-    lock_take(&m->lock);
-    list_splice_back(&jobs, &m->jobs);
-    m->count = 0;
-    lock_give(&m->lock);
+    mailbox_take(m, &jobs);
     size_t n = 0;
     for (struct list *node = list_pop_front(&jobs); node != NULL; node = list_pop_front(&jobs)) {
         struct job *j = list_entry(node, struct job, node);

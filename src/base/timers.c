@@ -106,17 +106,25 @@ int64_t timers_next(const struct timers *ts)
     return ts->count == 0 ? INT64_MAX : ts->heap[0]->deadline_ms;
 }
 
+bool timers_run_first(struct timers *ts, int64_t now_ms)
+{
+    if (ts->count == 0 || ts->heap[0]->deadline_ms > now_ms) {
+        return false;
+    }
+    struct timer *t = ts->heap[0];
+    timers_disarm(ts, t);
+    t->fire(t, t->ctx);
+    return true;
+}
+
 size_t timers_run(struct timers *ts, int64_t now_ms)
 {
     /* A timer that arms itself again for a deadline already past must not hold the loop: at most as
      * many fire as were armed at the start. */
     size_t max = ts->count;
     size_t fired = 0;
-    while (fired < max && ts->count > 0 && ts->heap[0]->deadline_ms <= now_ms) {
-        struct timer *t = ts->heap[0];
-        timers_disarm(ts, t);
+    while (fired < max && timers_run_first(ts, now_ms)) {
         fired++;
-        t->fire(t, t->ctx);
     }
     return fired;
 }

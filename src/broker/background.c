@@ -29,6 +29,7 @@ struct background {
     struct cond cond;
     struct list jobs;
     bool stops;
+    int64_t retention_interval_ms; /* constant */
     int64_t retention_at_ms; /* machine clock; INT64_MAX: no pass is due */
     bool retention_runs;
     _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint */
@@ -51,12 +52,7 @@ static void on_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
     struct partition *p = plog_owner(pl);
     partition_flushed(p, flushed, err);
     if (err < 0) {
-        LOG_ERROR(bg->br->logger,
-                  FAC_STORAGE,
-                  "partition " STR_FMT "-%d is offline: its log could not be put on stable storage (%s); unflushed records were not acknowledged",
-                  STR_ARG(p->topic),
-                  p->number,
-                  err_text(err));
+        log_dirs_fail(bg->br->log_dirs, p->ld, err);
         return;
     }
     int64_t bytes = plog_uncheckpointed_bytes(pl);
@@ -66,21 +62,6 @@ static void on_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
         !atomic_exchange(&bg->checkpoint_queued, true)) {
         background_post(bg, &bg->checkpoint_job);
     }
-}
-
-struct background *background_new(struct broker *br)
-{
-    struct background *bg = mem_zalloc(sizeof(*bg));
-    bg->br = br;
-    bg->flusher = flusher_new(br->env, on_flushed, bg);
-    lock_init(&bg->flush_lock, LOCK_LEAF);
-    cond_init(&bg->flush_cond);
-    lock_init(&bg->lock, LOCK_MAILBOX);
-    cond_init(&bg->cond);
-    list_init(&bg->jobs);
-    bg->retention_at_ms = INT64_MAX;
-    bg->checkpoint_job.run = run_checkpoint;
-    return bg;
 }
 
 static void flush_main(void *ctx)
@@ -102,8 +83,15 @@ static void flush_main(void *ctx)
     }
 }
 
-static void apply_retention(struct background *bg)
+int64_t background_retention_wait(int64_t now_ms, int64_t interval_ms, int64_t earliest_ms)
 {
+    return earliest_ms == INT64_MAX ? INT64_MAX : max_i64(interval_ms, earliest_ms - now_ms);
+}
+
+/* Returns how long to wait for the next pass. */
+static int64_t apply_retention(struct background *bg)
+{
+    int64_t earliest_ms = INT64_MAX;
     struct partition **all = NULL;
     size_t count = 0;
     partition_all(bg->br->partitions, &all, &count);
@@ -117,10 +105,50 @@ static void apply_retention(struct background *bg)
             } else if (r > 0) {
                 LOG_INFO(bg->br->logger, FAC_STORAGE, "retention of " STR_FMT "-%d removed %d segments", STR_ARG(p->topic), p->number, r);
             }
+            earliest_ms = min_i64(earliest_ms, plog_next_expiry(p->pl));
         }
         partition_unref(p);
     }
     mem_free(all);
+    return background_retention_wait(now_ms, bg->retention_interval_ms, earliest_ms);
+}
+
+/* Under the lock. */
+static void retention_within_locked(struct background *bg, int64_t wait_ms)
+{
+    int64_t now_ms = clock_mono_ms(bg->br->clock);
+    int64_t at_ms = wait_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + wait_ms;
+    if (at_ms < bg->retention_at_ms) {
+        bg->retention_at_ms = at_ms;
+        cond_signal(&bg->cond);
+    }
+}
+
+/* Any thread, often: rolls of busy logs come here and find a pass already due within the interval. */
+static void on_grown(void *ctx)
+{
+    struct background *bg = ctx;
+    lock_take(&bg->lock);
+    retention_within_locked(bg, bg->retention_interval_ms);
+    lock_give(&bg->lock);
+}
+
+struct background *background_new(struct broker *br)
+{
+    struct background *bg = mem_zalloc(sizeof(*bg));
+    bg->br = br;
+    bg->flusher = flusher_new(br->env, on_flushed, bg);
+    lock_init(&bg->flush_lock, LOCK_LEAF);
+    cond_init(&bg->flush_cond);
+    lock_init(&bg->lock, LOCK_MAILBOX);
+    cond_init(&bg->cond);
+    list_init(&bg->jobs);
+    bg->retention_interval_ms = config_get_int(br->config, "log.retention.check.interval.ms");
+    bg->retention_at_ms = INT64_MAX;
+    br->env->on_grown = on_grown;
+    br->env->on_grown_ctx = bg;
+    bg->checkpoint_job.run = run_checkpoint;
+    return bg;
 }
 
 /* Under the lock. True: this thread takes the pass that is due. */
@@ -152,9 +180,10 @@ static void worker_main(void *ctx)
         }
         if (take_retention_locked(bg)) {
             lock_give(&bg->lock);
-            apply_retention(bg);
+            int64_t wait_ms = apply_retention(bg);
             lock_take(&bg->lock);
             bg->retention_runs = false;
+            retention_within_locked(bg, wait_ms);
             continue;
         }
         if (bg->retention_at_ms == INT64_MAX || bg->retention_runs) {
@@ -205,6 +234,7 @@ struct background *background_free(struct background *bg)
         struct job *j = list_entry(node, struct job, node);
         j->run(j);
     }
+    bg->br->env->on_grown = NULL;
     flusher_free(bg->flusher);
     cond_release(&bg->cond);
     lock_release(&bg->lock);
@@ -240,10 +270,7 @@ void background_forget(struct background *bg, struct plog *pl)
 void background_retention_soon(struct background *bg)
 {
     lock_take(&bg->lock);
-    if (bg->retention_at_ms == INT64_MAX) {
-        bg->retention_at_ms = clock_mono_ms(bg->br->clock) + RETENTION_FIRST_MS;
-        cond_signal(&bg->cond);
-    }
+    retention_within_locked(bg, RETENTION_FIRST_MS);
     lock_give(&bg->lock);
 }
 

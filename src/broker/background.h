@@ -32,7 +32,10 @@ void background_forget(struct background *bg, struct plog *pl);
 /* work() runs on a worker, which has the request and its arena to itself; then done() on the request's
  * loop. The connection may have gone in between: request_finish drops the answer. */
 void background_offload(struct request *rq, void (*work)(struct request *rq), void (*done)(struct request *rq));
-/* Something may have become older than its retention allows: a pass soon (one-shot). */
+/* Something may have become older than its retention allows: a pass soon, and then as often as something can. */
 void background_retention_soon(struct background *bg);
+/* How long after a pass the next one is due, in ms: not before the interval has gone by, nor before the earliest time
+ * (of the clock that shows now_ms) at which a log could lose something. INT64_MAX: nothing can, none is due. */
+int64_t background_retention_wait(int64_t now_ms, int64_t interval_ms, int64_t earliest_ms);
 
 #endif

@@ -55,6 +55,8 @@ struct broker {
     struct lock fetch_lock;   /* LOCK_LEAF: fetch_sessions */
     struct fetch_sessions *fetch_sessions;
     struct metric *bad_frames;
+    /* The broker cannot go on: its metadata cannot be stored. Any thread; one line is in the log. NULL: nobody asks. */
+    void (*on_fatal)(struct broker *br, int err);
     /* Configs of the broker have changed: what a config may change while it runs. The metadata thread. NULL: nobody
      * asks. */
     void (*on_configs)(struct broker *br, const struct image *im);

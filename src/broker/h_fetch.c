@@ -18,6 +18,7 @@
 #include "broker/broker.h"
 #include "broker/dispatch.h"
 #include "broker/fetch_session.h"
+#include "broker/h_cluster.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/lookup.h"
@@ -60,6 +61,7 @@ struct state {
     enum plog_bound bound;
     bool is_last;           /* answer whatever there is */
     bool has_waited;
+    bool tells_endpoint;    /* the answer names the leader's address, ours */
     bool is_warming;
     bool is_done;
 };
@@ -171,6 +173,7 @@ static enum read_outcome read_target(struct state *st, size_t index, int64_t *le
         refuse(t, error);
         if (error == KAFKA_ERROR_FENCED_LEADER_EPOCH) {
             tell_leader(st, t);
+            st->tells_endpoint = true;
         }
         return READ_ERROR;
     }
@@ -263,6 +266,24 @@ static void lay_out(struct state *st, const bool *sent)
     }
 }
 
+static void tell_endpoint(struct request *rq)
+{
+    struct fetch_response *out = rq->response;
+    const struct image_broker *b = image_broker(io_thread_image(rq->io), rq->br->node_id);
+    struct str host;
+    int32_t port;
+    if (rq->version < 16 || b == NULL || !cluster_endpoint(rq, b, &host, &port)) {
+        return;
+    }
+    out->node_endpoints.items = arena_alloc(&rq->arena, sizeof(*out->node_endpoints.items));
+    out->node_endpoints.count = 1;
+    out->node_endpoints.items[0] = fetch_response_node_endpoint_default;
+    out->node_endpoints.items[0].node_id = b->id;
+    out->node_endpoints.items[0].host = host;
+    out->node_endpoints.items[0].port = port;
+    out->node_endpoints.items[0].rack = b->rack;
+}
+
 static void answer(struct state *st)
 {
     struct request *rq = st->rq;
@@ -283,6 +304,9 @@ static void answer(struct state *st)
         fetch_sessions_unlock(rq->br);
     }
     lay_out(st, sent);
+    if (st->tells_endpoint) {
+        tell_endpoint(rq);
+    }
     timers_disarm(loop_timers(rq->io->loop), &rq->timer);
     rq->on_abandon = NULL;
     request_finish(rq);

@@ -10,25 +10,6 @@
 #include "broker/partition.h"
 #include "broker/request.h"
 
-static bool is_asked_for(const struct describe_log_dirs_request *body, const struct partition *p)
-{
-    if (body->topics.count < 0) {
-        return true;
-    }
-    for (int32_t i = 0; i < body->topics.count; i++) {
-        const struct describe_log_dirs_request_describable_log_dir_topic *dt = &body->topics.items[i];
-        if (!str_equal(dt->topic, p->topic)) {
-            continue;
-        }
-        for (int32_t j = 0; j < dt->partitions.count; j++) {
-            if (dt->partitions.items[j] == p->number) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static int by_name(const void *a, const void *b)
 {
     const struct partition *pa = *(struct partition *const *)a;
@@ -37,13 +18,49 @@ static int by_name(const void *a, const void *b)
     return order != 0 ? order : (pa->number > pb->number) - (pa->number < pb->number);
 }
 
+/* Index of the partition among `all`, which are sorted; SIZE_MAX: it is not there. */
+static size_t find(struct partition *const *all, size_t count, struct str topic, int32_t number)
+{
+    size_t low = 0;
+    size_t high = count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int order = str_compare(all[mid]->topic, topic);
+        order = order != 0 ? order : (all[mid]->number > number) - (all[mid]->number < number);
+        if (order == 0) {
+            return mid;
+        }
+        low = order < 0 ? mid + 1 : low;
+        high = order < 0 ? high : mid;
+    }
+    return SIZE_MAX;
+}
+
+/* By partition: is it asked for? */
+static bool *mark_asked(struct request *rq, struct partition *const *all, size_t count)
+{
+    const struct describe_log_dirs_request *body = rq->body;
+    bool *asked = arena_alloc(&rq->arena, count + 1);
+    memset(asked, body->topics.count < 0, count);
+    for (int32_t i = 0; i < body->topics.count; i++) {
+        const struct describe_log_dirs_request_describable_log_dir_topic *dt = &body->topics.items[i];
+        for (int32_t j = 0; j < dt->partitions.count; j++) {
+            size_t at = find(all, count, dt->topic, dt->partitions.items[j]);
+            if (at != SIZE_MAX) {
+                asked[at] = true;
+            }
+        }
+    }
+    return asked;
+}
+
 static void describe_dir(struct request *rq,
                          struct log_dir_entry *dir,
                          struct partition **all,
+                         const bool *asked,
                          size_t count,
                          struct describe_log_dirs_response_describe_log_dirs_result *out)
 {
-    const struct describe_log_dirs_request *body = rq->body;
     *out = describe_log_dirs_response_describe_log_dirs_result_default;
     out->log_dir = str_from(dir->path);
     if (dir->ld == NULL || atomic_load(&dir->is_offline)) {
@@ -56,7 +73,7 @@ static void describe_dir(struct request *rq,
     struct describe_log_dirs_response_describe_log_dirs_topic *tr = NULL;
     for (size_t i = 0; i < count; i++) {
         struct partition *p = all[i];
-        if (p->ld != dir->ld || p->pl == NULL || !is_asked_for(body, p)) {
+        if (p->ld != dir->ld || p->pl == NULL || !asked[i]) {
             continue;
         }
         if (tr == NULL || !str_equal(tr->name, p->topic)) {
@@ -83,10 +100,11 @@ static void describe(struct request *rq)
     size_t count = 0;
     partition_all(rq->br->partitions, &all, &count);
     qsort(all, count, sizeof(struct partition *), by_name);
+    const bool *asked = mark_asked(rq, all, count);
     out->results.items = arena_alloc(&rq->arena, (dirs_count + 1) * sizeof(*out->results.items));
     out->results.count = (int32_t)dirs_count;
     for (size_t d = 0; d < dirs_count; d++) {
-        describe_dir(rq, &dirs[d], all, count, &out->results.items[d]);
+        describe_dir(rq, &dirs[d], all, asked, count, &out->results.items[d]);
     }
     for (size_t i = 0; i < count; i++) {
         partition_unref(all[i]);

@@ -281,12 +281,16 @@ static void delete_one(struct request *rq, const struct slow *s)
 static void delete_all(struct request *rq)
 {
     struct state *st = rq->state;
+    struct partition **all = arena_alloc(&rq->arena, (st->count + 1) * sizeof(*all));
     for (size_t i = 0; i < st->count; i++) {
         delete_one(rq, &st->items[i]);
-        partition_unref(st->items[i].p);
+        all[i] = st->items[i].p;
     }
     /* What was deleted stays deleted: the new log starts are on the disk before the answer. */
-    log_dirs_checkpoint(rq->br->log_dirs);
+    log_dirs_note_starts(rq->br->log_dirs, all, st->count);
+    for (size_t i = 0; i < st->count; i++) {
+        partition_unref(all[i]);
+    }
 }
 
 /* What one partition is asked; a partition that is named again is answered for its last offset. */

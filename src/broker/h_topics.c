@@ -178,9 +178,8 @@ enum request_verdict h_delete_topics(struct request *rq)
         enum kafka_error error = rq->version < DELETION_DISABLED_MIN
                                      ? KAFKA_ERROR_INVALID_REQUEST
                                      : KAFKA_ERROR_TOPIC_DELETION_DISABLED;
-        controller_delete_topics_fail(
-            rq->body, error, STR("This broker deletes no topics (delete.topic.enable is false)."),
-            &rq->arena, rq->response);
+        controller_delete_topics_fail(rq->body, error, (struct str){.ptr = NULL}, &rq->arena,
+                                      rq->response);
         return REQUEST_DONE;
     }
     return submit(rq, decide_delete, done_delete);

@@ -8,6 +8,7 @@
 #include "base/hmap.h"
 #include "broker/broker.h"
 #include "broker/config.h"
+#include "broker/metadata.h"
 #include "broker/partition.h"
 
 struct found {
@@ -209,4 +210,75 @@ void log_dirs_checkpoint(struct log_dirs *lds)
     }
     mem_free(logs);
     mem_free(all);
+}
+
+static void complain(struct log_dirs *lds, const struct log_dir_entry *dir, int r)
+{
+    if (r < 0) {
+        LOG_WARN(lds->br->logger, FAC_STORAGE, "the log starts of %s were not written: %s", dir->path, err_text(r));
+    }
+}
+
+void log_dirs_save_starts(struct log_dirs *lds)
+{
+    for (size_t d = 0; d < lds->count; d++) {
+        struct log_dir_entry *dir = &lds->entries[d];
+        if (dir->ld != NULL && !atomic_load(&dir->is_offline)) {
+            complain(lds, dir, log_dir_save_starts(dir->ld));
+        }
+    }
+}
+
+void log_dirs_note_starts(struct log_dirs *lds, struct partition *const *all, size_t count)
+{
+    struct plog **logs = mem_array(count + 1, sizeof(*logs));
+    for (size_t d = 0; d < lds->count; d++) {
+        struct log_dir_entry *dir = &lds->entries[d];
+        size_t here = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (all[i]->pl != NULL && all[i]->ld == dir->ld) {
+                logs[here++] = all[i]->pl;
+            }
+        }
+        if (here > 0 && !atomic_load(&dir->is_offline)) {
+            complain(lds, dir, log_dir_note_starts(dir->ld, logs, here));
+        }
+    }
+    mem_free(logs);
+}
+
+void log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err)
+{
+    struct broker *br = lds->br;
+    struct log_dir_entry *dir = NULL;
+    for (size_t i = 0; i < lds->count; i++) {
+        if (lds->entries[i].ld == ld) {
+            dir = &lds->entries[i];
+        }
+    }
+    if (dir == NULL || atomic_exchange(&dir->is_offline, true)) {
+        return;
+    }
+    LOG_ERROR(br->logger,
+              FAC_STORAGE,
+              "log directory %s is offline: a sync failed (%s); records that were not flushed were not acknowledged. Mend the "
+              "disk and start again",
+              dir->path,
+              err_text(err));
+    struct partition **all = NULL;
+    size_t count = 0;
+    partition_all(br->partitions, &all, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i]->pl != NULL && all[i]->ld == ld) {
+            plog_set_offline(all[i]->pl);
+            partition_flushed(all[i], 0, ERR_OFFLINE);
+        }
+        partition_unref(all[i]);
+    }
+    mem_free(all);
+    struct arena arena = {0};
+    if (strcmp(metadata_dir(br, &arena), dir->path) == 0 && br->on_fatal != NULL) {
+        br->on_fatal(br, err);
+    }
+    arena_release(&arena);
 }

@@ -15,6 +15,7 @@ struct partition_table {
     struct broker *br;
     struct lock lock; /* LOCK_BROKER */
     struct hmap map;
+    bool has_stale_starts; /* of whoever applies images: log starts of deleted partitions are still on the disk */
 };
 
 struct partition_table *partition_table_new(struct broker *br)
@@ -129,9 +130,19 @@ static void on_settled(void *ctx, struct plog *pl, int64_t flushed, int err)
     partition_flushed(plog_owner(pl), flushed, err);
 }
 
-void partition_table_settle(struct partition_table *pt)
+/* At the end nobody waits any more. */
+static void on_closing(void *ctx, struct plog *pl, int64_t flushed, int err)
 {
-    struct flusher *fl = flusher_new(pt->br->env, on_settled, NULL);
+    (void)ctx;
+    if (err >= 0) {
+        IGNORE(plog_advance_high_watermark(pl, flushed));
+    }
+}
+
+/* One round over what is written and not known to be stable. */
+static void settle(struct partition_table *pt, bool is_end)
+{
+    struct flusher *fl = flusher_new(pt->br->env, is_end ? on_closing : on_settled, NULL);
     hmap_foreach(n, &pt->map)
     {
         struct partition *p = container_of(n, struct partition, node);
@@ -140,7 +151,7 @@ void partition_table_settle(struct partition_table *pt)
             continue;
         }
         plog_offsets(p->pl, &offsets);
-        if (offsets.written > offsets.flushed && atomic_load(&p->is_durable)) {
+        if (offsets.written > offsets.flushed && (is_end || atomic_load(&p->is_durable))) {
             IGNORE(flusher_add(fl, p->pl)); /* nobody sleeps */
         }
     }
@@ -149,34 +160,36 @@ void partition_table_settle(struct partition_table *pt)
     flusher_free(fl);
 }
 
+void partition_table_settle(struct partition_table *pt)
+{
+    settle(pt, false);
+}
+
+/* A clean stop syncs the logs in one round; what closing them writes beside them, and the checkpoints, are
+ * log_dirs_close's to make stable, once for each directory. */
 void partition_table_close(struct partition_table *pt, bool is_clean)
 {
     struct broker *br = pt->br;
     if (is_clean) {
-        hmap_foreach(n, &pt->map)
-        {
-            struct partition *p = container_of(n, struct partition, node);
-            struct plog_flush f;
-            if (p->pl != NULL && !plog_is_offline(p->pl) && plog_flush_begin(p->pl, &f)) {
-                int64_t flushed = 0;
-                plog_flush_end(&f, plog_flush_run(&f), &flushed);
-                IGNORE(plog_advance_high_watermark(p->pl, flushed));
-            }
-        }
-        log_dirs_checkpoint(br->log_dirs);
+        settle(pt, true);
     }
     hmap_foreach(n, &pt->map)
     {
         struct partition *p = container_of(n, struct partition, node);
         if (p->pl == NULL) {
+            if (p->ld != NULL) {
+                log_dir_doubt(p->ld);
+                p->ld = NULL;
+            }
             continue;
         }
         background_forget(br->background, p->pl);
-        int r = plog_close(p->pl, is_clean);
+        int r = log_dir_close_plog(p->ld, p->pl, is_clean);
         if (r < 0) {
             LOG_ERROR(br->logger, FAC_STORAGE, "partition " STR_FMT "-%d was not closed cleanly: %s", STR_ARG(p->topic), p->number, err_text(r));
         }
         p->pl = NULL;
+        p->ld = NULL; /* its owner closes it next */
     }
 }
 
@@ -234,21 +247,16 @@ static void report_recovery(struct partition *p, const struct plog_recovery *rec
 }
 
 /* Checkpointed values are kept by name: those of a deleted namesake must not become ours. */
-static void forget_values(struct broker *br, struct log_dir *ld, struct str topic, int32_t number)
+static void save_stale_starts(struct partition_table *pt)
 {
-    int r = log_dir_forget(ld, topic, number);
-    if (r < 0) {
-        LOG_WARN(br->logger,
-                 FAC_STORAGE,
-                 "partition " STR_FMT "-%d: values of a deleted namesake stay in the checkpoints: %s",
-                 STR_ARG(topic),
-                 number,
-                 err_text(r));
+    if (pt->has_stale_starts) {
+        pt->has_stale_starts = false;
+        log_dirs_save_starts(pt->br->log_dirs);
     }
 }
 
 /* Opens or makes the files. A partition whose files cannot be read stays, offline; the others serve. */
-static void open_log(struct partition *p, const struct topic_effective *ct)
+static void open_log(struct partition_table *pt, struct partition *p, const struct topic_effective *ct)
 {
     struct broker *br = p->br;
     bool exists = false;
@@ -261,7 +269,8 @@ static void open_log(struct partition *p, const struct topic_effective *ct)
     if (exists) {
         log_dir_lookup(dir->ld, p->topic, p->number, &how);
     } else {
-        forget_values(br, dir->ld, p->topic, p->number);
+        pt->has_stale_starts |= log_dir_forget(dir->ld, p->topic, p->number);
+        save_stale_starts(pt);
     }
     how.dir = dir->path;
     how.topic = p->topic;
@@ -270,6 +279,7 @@ static void open_log(struct partition *p, const struct topic_effective *ct)
     how.config = &ct->plog;
     how.flags = PLOG_CREATE | (log_dir_was_clean(dir->ld) ? PLOG_CLEAN : 0);
     struct plog_recovery rec = {0};
+    p->ld = dir->ld;
     int r = plog_open(br->env, &how, &rec, &p->pl);
     if (r < 0) {
         p->pl = NULL;
@@ -283,7 +293,6 @@ static void open_log(struct partition *p, const struct topic_effective *ct)
         return;
     }
     report_recovery(p, &rec);
-    p->ld = dir->ld;
     dir->partitions++;
     plog_set_owner(p->pl, p);
 }
@@ -313,7 +322,7 @@ static void create_partition(struct partition_table *pt, const struct topic_effe
     lock_init(&p->lock, LOCK_PURGATORY);
     list_init(&p->waiting_appends);
     list_init(&p->waiting_fetches);
-    open_log(p, ct);
+    open_log(pt, p, ct);
     apply_config(p, ct);
     lead(p, t->partitions[number].leader_epoch);
     if (p->pl != NULL) {
@@ -368,7 +377,7 @@ static void remove_partition(struct partition_table *pt, const struct uuid *topi
             LOG_WARN(pt->br->logger, FAC_STORAGE, "partition " STR_FMT "-%d: directory cannot be renamed: %s", STR_ARG(p->topic), number, err_text(r));
             rm->path[0] = '\0';
         }
-        forget_values(pt->br, p->ld, p->topic, number);
+        pt->has_stale_starts |= log_dir_forget(p->ld, p->topic, number);
     }
     partition_wake_all(p);
     rm->job.run = run_removal;
@@ -485,4 +494,5 @@ void partition_apply_image(struct partition_table *pt, const struct image *befor
         .features_changed = on_features_changed,
     };
     image_compare(before, after, &change, &a);
+    save_stale_starts(pt);
 }

@@ -72,7 +72,7 @@ struct partition_table *partition_table_new(struct broker *br);
 /* Before anybody is served: what a kill left written but not known to be stable becomes stable in one round, so that
  * every acknowledged record is seen from the first answer on. */
 void partition_table_settle(struct partition_table *pt);
-/* The end: flushes (when clean), checkpoints and closes all logs. No other thread is left. */
+/* The end: flushes (when clean) and closes all logs. No other thread is left. */
 void partition_table_close(struct partition_table *pt, bool is_clean);
 struct partition_table *partition_table_free(struct partition_table *pt);
 

@@ -37,10 +37,8 @@ void conn_touch(struct conn *cn)
 {
     struct conn_set *cs = cn->cs;
     cn->active_ns = loop_mono_ns(cs->loop);
-    if (cs->options.idle_ms > 0) {
-        list_remove(&cn->node);
-        list_push_back(&cs->by_activity, &cn->node);
-    }
+    list_remove(&cn->node);
+    list_push_back(&cs->by_activity, &cn->node);
 }
 
 /* --- the end --- */
@@ -65,6 +63,9 @@ void conn_end(struct conn *cn, enum conn_end reason)
     cn->in = blob_unref(cn->in);
     rope_release(&cn->out);
     cn->unsent = 0;
+    cs->held -= cn->held;
+    cn->held = 0;
+    cn->tail = blob_unref(cn->tail);
     metric_add(cs->open_gauge, -1);
     metric_add(cs->ends[reason], 1);
     if (cn->on_end != NULL) {
@@ -86,7 +87,7 @@ void conn_end_if_done(struct conn *cn)
         return;
     }
     if (cn->must_end || (cn->is_closing && cn->started == 0)) {
-        conn_end(cn, CONN_END_LOCAL);
+        conn_end(cn, cn->is_bad ? CONN_END_BAD_FRAME : CONN_END_LOCAL);
     } else if (cn->is_at_end && cn->started == 0 && !conn_has_frame(cn)) {
         conn_end(cn, CONN_END_PEER);
     }
@@ -177,7 +178,8 @@ static void on_idle(struct timer *t, void *ctx)
     (void)t;
     struct conn_set *cs = ctx;
     int64_t idle_ns = cs->options.idle_ms * 1000000;
-    while (!list_is_empty(&cs->by_activity)) {
+    loop_begin_slice(cs->loop);
+    while (!list_is_empty(&cs->by_activity) && !loop_slice_is_over(cs->loop)) {
         struct conn *cn = list_entry(cs->by_activity.next, struct conn, node);
         if (loop_mono_ns(cs->loop) - cn->active_ns < idle_ns) {
             break;
@@ -199,6 +201,7 @@ static void find_metrics(struct conn_set *cs, struct metrics *ms)
         [CONN_END_PEER] = "net_closed_by_peer",        [CONN_END_IDLE] = "net_closed_idle",
         [CONN_END_BAD_FRAME] = "net_closed_bad_frame", [CONN_END_LOCAL] = "net_closed_by_us",
         [CONN_END_MEMORY] = "net_closed_memory",       [CONN_END_FAILURE] = "net_closed_failure",
+        [CONN_END_SLOW] = "net_closed_slow",
     };
     cs->open_gauge = metrics_gauge(ms, "net_connections", "open connections");
     cs->opened_count = metrics_counter(ms, "net_connections_opened", "connections taken");
@@ -224,6 +227,7 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     cs->pool = blob_pool_new(lp, op->memory);
     list_init(&cs->by_activity);
     list_init(&cs->ready);
+    list_init(&cs->backlog);
     list_init(&cs->dirty);
     list_init(&cs->waiting);
     list_init(&cs->dying);
@@ -233,6 +237,7 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     turn_task_init(&cs->free_task, TURN_FREE, run_free, cs);
     timer_init(&cs->idle, on_idle, cs);
     timer_init(&cs->stall, conn_in_stall, cs);
+    timer_init(&cs->slow, conn_out_slow, cs);
     conn_memory_waiter_init(&cs->waiter, op->memory, lp, conn_in_resume, cs);
     if (op->metrics != NULL) {
         find_metrics(cs, op->metrics);
@@ -270,6 +275,7 @@ struct conn_set *conn_set_free(struct conn_set *cs)
     turn_task_cancel(&cs->free_task);
     timers_disarm(loop_timers(cs->loop), &cs->idle);
     timers_disarm(loop_timers(cs->loop), &cs->stall);
+    timers_disarm(loop_timers(cs->loop), &cs->slow);
     blob_unref(cs->shared);
     blob_unref(cs->out);
     blob_pool_let_go(cs->pool);

@@ -58,10 +58,11 @@ enum conn_end {
     CONN_END_LOCAL,     /* CONN_CLOSE, conn_fail, conn_close, shutdown */
     CONN_END_MEMORY,    /* stalled in the middle of a frame while memory was short */
     CONN_END_FAILURE,   /* ours: a file ended early or could not be read */
+    CONN_END_SLOW,      /* did not take its answers while their memory was short */
 };
 
 enum {
-    CONN_ENDS = 6, /* count of the reasons above */
+    CONN_ENDS = 7, /* count of the reasons above */
 };
 
 /* A peer's address. */
@@ -96,7 +97,13 @@ struct conn_options {
     size_t request_bytes_max;   /* socket.request.max.bytes; 0: 100 MiB */
     size_t started_max;         /* unanswered requests of a connection; 0: 64 */
     size_t unsent_bytes_max;    /* beyond it a connection is not read; 0: 256 KiB */
-    int64_t idle_ms;            /* connections.max.idle.ms; <= 0: none */
+    /* Counts the bytes of memory in answers that have not left. Above its max a connection is read
+     * only when all its answers have left, and one that does not take its answers is closed after a
+     * second. Borrowed; NULL: not counted. */
+    struct mem_budget *answers;
+    void (*on_room)(void *ctx); /* on the loop's thread: it is below its max again; may be NULL */
+    void *on_room_ctx;
+    int64_t idle_ms; /* connections.max.idle.ms; <= 0: none */
 };
 
 /* All connections of one loop. To end: stop the listeners, run the loop's last turns (arrivals may

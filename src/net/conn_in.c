@@ -3,9 +3,11 @@
  *
  * Reading. Sockets are watched for edges, so a connection costs no epoll_ctl in its life: a
  * callback only marks it and puts it on the ready list, and the pump, once a turn, goes through
- * that list in order, until the turn has lasted long enough; what is left comes first in the next
+ * that list in order, until its slice of the turn is over; what is left comes first in the next
  * turn. A connection leaves the list when it is drained, or blocked by one of its bounds: whoever
- * lifts the bound puts it back.
+ * lifts the bound puts it back. One that has used up its share of a turn goes to the backlog, which
+ * has what the others leave of the slice, and one connection at least: who asks little waits only
+ * for others who ask little.
  *
  * Receive memory. Small requests of all connections are received into one shared blob of the loop,
  * one behind the other, and hold references of it. What is left of a frame that is not whole is
@@ -31,7 +33,8 @@ bool conn_may_read(const struct conn *cn)
 {
     return !cn->is_dead && !cn->is_closing && !cn->must_end && !cn->is_held &&
            cn->started < cn->cs->options.started_max &&
-           cn->unsent <= cn->cs->options.unsent_bytes_max && !timer_is_armed(&cn->mute);
+           cn->unsent <= cn->cs->options.unsent_bytes_max && !timer_is_armed(&cn->mute) &&
+           (cn->unsent == 0 || !conn_out_is_full(cn->cs));
 }
 
 bool conn_has_frame(const struct conn *cn)
@@ -53,7 +56,8 @@ static bool is_over_budget(struct conn *cn)
         cn->turn_bytes = 0;
         cn->turn_frames = 0;
     }
-    if (cn->turn_frames >= CONN_TURN_FRAMES) {
+    if (cn->turn_frames >= CONN_TURN_FRAMES ||
+        (cn->turn_frames > 0 && loop_turn_ns(cn->cs->loop) - cn->cs->pump_ns > CONN_QUANTUM_NS)) {
         return true;
     }
     bool is_in_large = cn->in != NULL && cn->in_is_own && cn->in_start == 0;
@@ -73,8 +77,17 @@ void conn_make_ready(struct conn *cn)
     }
 }
 
+void conn_put_off(struct conn *cn)
+{
+    if (!cn->is_dead && !list_is_linked(&cn->ready)) {
+        list_push_back(&cn->cs->backlog, &cn->ready);
+        loop_at_next_turn(cn->cs->loop, &cn->cs->pump_task);
+    }
+}
+
 /* --- frames --- */
 
+/* What came before the bad frame is answered first. */
 static void close_for_frame(struct conn *cn, int32_t len)
 {
     struct conn_set *cs = cn->cs;
@@ -87,14 +100,17 @@ static void close_for_frame(struct conn *cn, int32_t len)
                  "similar_lines_left_out=%u",
                  conn_peer_text(&cn->peer, peer), len, cs->options.request_bytes_max, left_out);
     }
-    conn_end(cn, CONN_END_BAD_FRAME);
+    cn->is_closing = true;
+    cn->is_bad = true;
+    cn->in = blob_unref(cn->in);
+    conn_end_if_done(cn);
 }
 
 /* Offers whole frames until there is none, or something blocks. */
 static void parse(struct conn *cn)
 {
     struct conn_set *cs = cn->cs;
-    while (conn_may_read(cn) && cn->turn_frames < CONN_TURN_FRAMES && conn_has_frame(cn)) {
+    while (conn_may_read(cn) && conn_has_frame(cn) && !is_over_budget(cn)) {
         uint8_t *at = cn->in->data + cn->in_start;
         uint32_t len = load_be32(at);
         if (len == 0 || len > cs->options.request_bytes_max) {
@@ -116,7 +132,7 @@ static void parse(struct conn *cn)
         case CONN_HOLD:
             cs->frames--;
             if (cn->started == 0) {
-                conn_make_ready(cn); /* nobody else will */
+                conn_put_off(cn); /* nobody else makes it ready */
                 return;
             }
             cn->is_held = true;
@@ -395,15 +411,15 @@ static void pump_input(struct conn *cn)
         }
         if (is_over || is_over_budget(cn)) {
             if (cn->is_readable || conn_has_frame(cn)) {
-                conn_make_ready(cn);
+                conn_put_off(cn);
             }
             break;
         }
         if (list_is_linked(&cn->ready) || !cn->is_readable || cn->is_at_end) {
             break;
         }
-        if (loop_turn_ns(cn->cs->loop) > CONN_TURN_NS) {
-            conn_make_ready(cn);
+        if (loop_slice_is_over(cn->cs->loop)) {
+            conn_put_off(cn);
             break;
         }
         switch (fill(cn)) {
@@ -438,6 +454,7 @@ static void pump_input(struct conn *cn)
 
 static void pump(struct conn *cn)
 {
+    cn->cs->pump_ns = loop_turn_ns(cn->cs->loop);
     cn->is_pumping = true; /* an answer given meanwhile need not make it ready */
     pump_input(cn);
     cn->is_pumping = false;
@@ -446,26 +463,29 @@ static void pump(struct conn *cn)
     }
 }
 
+/* Goes through the connections of `from`, `least` of them whatever the time. Who is left comes
+ * first the next time. */
+static void pump_list(struct conn_set *cs, struct list *from, size_t least)
+{
+    struct list now;
+    list_init(&now);
+    list_splice_back(&now, from);
+    for (size_t i = 0; !list_is_empty(&now) && (i < least || !loop_slice_is_over(cs->loop)); i++) {
+        pump(list_entry(list_pop_front(&now), struct conn, ready));
+    }
+    list_splice_back(&now, from);
+    list_splice_back(from, &now);
+}
+
 void conn_in_pump_all(struct turn_task *task, void *ctx)
 {
     struct conn_set *cs = ctx;
-    struct list now;
-    list_init(&now);
-    list_splice_back(&now, &cs->ready);
     cs->turn++;
-    bool is_first = true;
-    for (struct list *node = list_pop_front(&now); node != NULL; node = list_pop_front(&now)) {
-        struct conn *cn = list_entry(node, struct conn, ready);
-        if (!is_first && loop_turn_ns(cs->loop) > CONN_TURN_NS) {
-            list_push_front(&now, node);
-            break;
-        }
-        is_first = false;
-        pump(cn);
-    }
-    if (!list_is_empty(&now)) {
-        list_splice_back(&now, &cs->ready); /* who was left out comes first */
-        list_splice_back(&cs->ready, &now);
+    conn_out_look(cs);
+    loop_begin_slice(cs->loop);
+    pump_list(cs, &cs->ready, 1);
+    pump_list(cs, &cs->backlog, 1);
+    if (!list_is_empty(&cs->ready) || !list_is_empty(&cs->backlog)) {
         loop_at_next_turn(cs->loop, task);
     }
     loop_at_turn_end(cs->loop, &cs->free_task);

@@ -7,7 +7,12 @@
  * first bytes of a body share a segment and nothing waits for an acknowledgement (TCP_NODELAY is
  * set as well).
  *
- * A send that comes back short waits for the next edge of the socket.
+ * A send that comes back short waits for the next edge of the socket. What is left of small answers
+ * is copied then: they share memory with others', and would keep all of it.
+ *
+ * Memory of answers that wait is counted over all connections (conn_options.answers), each set's
+ * part once a turn. While it is short, connections are read only when nothing of theirs waits, and
+ * those that take nothing are closed, the longest idle first.
  */
 #include "base/base.h"
 #include "base/fs.h"
@@ -56,6 +61,21 @@ static void let_go(struct conn *cn, struct conn_slot *slot)
     loop_at_turn_end(cn->cs->loop, &cn->cs->free_task);
 }
 
+static size_t memory_of(const struct rope *rope)
+{
+    size_t bytes = 0;
+    for (size_t i = rope->start; i < rope->count; i++) {
+        bytes += rope->runs[i].type == ROPE_MEMORY ? rope->runs[i].len : 0;
+    }
+    return bytes;
+}
+
+static void drop_held(struct conn *cn, size_t bytes)
+{
+    cn->held -= bytes;
+    cn->cs->held -= bytes;
+}
+
 /* Moves answers to the output as far as the order allows. */
 static void advance(struct conn *cn)
 {
@@ -67,9 +87,13 @@ static void advance(struct conn *cn)
         }
         if (!cn->must_end) {
             cn->must_end = slot->must_close;
+            if (cn->out.bytes == 0) {
+                cn->progress_ns = loop_mono_ns(cn->cs->loop);
+            }
             rope_move(&cn->out, &slot->answer);
         } else {
             cn->unsent -= slot->answer.bytes; /* behind the one that ends it */
+            drop_held(cn, memory_of(&slot->answer));
             rope_release(&slot->answer);
         }
         let_go(cn, slot);
@@ -95,6 +119,9 @@ static void answer(struct conn_slot *slot, struct rope *answer, bool must_close)
         return;
     }
     if (answer != NULL) {
+        size_t held = memory_of(answer);
+        cn->held += held;
+        cn->cs->held += held;
         cn->unsent += answer->bytes;
         rope_move(&slot->answer, answer);
     }
@@ -175,9 +202,12 @@ static enum sent sent_error(void)
     return SENT_BROKEN;
 }
 
-static void sent_bytes(struct conn *cn, size_t n)
+static void sent_bytes(struct conn *cn, size_t n, bool is_memory)
 {
     rope_consume(&cn->out, n);
+    if (is_memory) {
+        drop_held(cn, n);
+    }
     cn->unsent -= n;
     cn->cs->bytes_out += to_i64(n);
 }
@@ -207,7 +237,7 @@ static enum sent send_memory(struct conn *cn, size_t max)
     if (n < 0) {
         return sent_error();
     }
-    sent_bytes(cn, (size_t)n);
+    sent_bytes(cn, (size_t)n, true);
     return (size_t)n < bytes ? SENT_FULL : SENT_MORE;
 }
 
@@ -233,7 +263,7 @@ static enum sent send_copy(struct conn *cn, const struct rope_run *run, size_t m
     if (n < 0) {
         return sent_error();
     }
-    sent_bytes(cn, (size_t)n);
+    sent_bytes(cn, (size_t)n, false);
     return (size_t)n < want ? SENT_FULL : SENT_MORE;
 }
 
@@ -255,7 +285,7 @@ static enum sent send_file(struct conn *cn, size_t max)
     if (n == 0) {
         return SENT_FAILURE; /* the file has become shorter than what was promised */
     }
-    sent_bytes(cn, (size_t)n);
+    sent_bytes(cn, (size_t)n, false);
     /* A short count may mean a full socket or a hole in the page cache: the next call tells. */
     return SENT_MORE;
 }
@@ -274,13 +304,40 @@ static void fail_send(struct conn *cn)
     conn_end(cn, CONN_END_FAILURE);
 }
 
+/* Copies what is left of small answers, and leaves the memory that they share with others. */
+static void settle(struct conn *cn)
+{
+    struct rope out;
+    rope_init(&out);
+    while (cn->out.bytes > 0) {
+        const struct rope_run *run = rope_first(&cn->out);
+        size_t len = run->len;
+        if (run->type == ROPE_FILE) {
+            rope_add_file(&out, run->file, run->position, len);
+        } else if (len > CONN_COPY_MAX || run->blob == cn->tail) {
+            rope_add_memory(&out, run->ptr, len, run->blob);
+        } else {
+            if (cn->tail == NULL || cn->tail->cap - cn->tail_used < len) {
+                blob_unref(cn->tail);
+                cn->tail = blob_new(max_size(len, min_size(cn->out.bytes, CONN_COPY_MAX)));
+                cn->tail_used = 0;
+            }
+            memcpy(cn->tail->data + cn->tail_used, run->ptr, len);
+            rope_add_memory(&out, cn->tail->data + cn->tail_used, len, cn->tail);
+            cn->tail_used += len;
+        }
+        rope_consume(&cn->out, len);
+    }
+    rope_move(&cn->out, &out);
+}
+
 static void send_out(struct conn *cn)
 {
     int64_t before = cn->cs->bytes_out;
     size_t left = CONN_TURN_SEND_BYTES;
     while (cn->out.bytes > 0 && cn->is_writable) {
         if (left == 0) {
-            conn_make_ready(cn); /* the pump of the next turn makes it dirty again */
+            conn_put_off(cn); /* the pump of the next turn makes it dirty again */
             break;
         }
         size_t bytes = cn->out.bytes;
@@ -303,6 +360,12 @@ static void send_out(struct conn *cn)
     }
     if (cn->cs->bytes_out != before) {
         conn_touch(cn);
+        cn->progress_ns = loop_mono_ns(cn->cs->loop);
+    }
+    if (cn->out.bytes == 0) {
+        cn->tail = blob_unref(cn->tail);
+    } else if (!cn->is_writable) {
+        settle(cn);
     }
     conn_end_if_done(cn);
     if (conn_has_input(cn)) {
@@ -314,17 +377,92 @@ void conn_out_send_all(struct turn_task *task, void *ctx)
 {
     (void)task;
     struct conn_set *cs = ctx;
-    bool is_late = false;
-    for (struct list *node = list_pop_front(&cs->dirty); node != NULL;
-         node = list_pop_front(&cs->dirty)) {
-        struct conn *cn = list_entry(node, struct conn, dirty);
+    loop_begin_slice(cs->loop);
+    bool has_sent_large = false;
+    while (!list_is_empty(&cs->dirty) && !loop_slice_is_over(cs->loop)) {
+        struct conn *cn = list_entry(list_pop_front(&cs->dirty), struct conn, dirty);
         bool is_large = cn->out.bytes > CONN_SHARED_BYTES;
-        if (is_large && is_late) {
-            conn_make_ready(cn); /* small answers need not wait for it */
+        if (is_large && has_sent_large && loop_turn_ns(cs->loop) > CONN_QUANTUM_NS) {
+            conn_put_off(cn); /* small answers need not wait for it */
             continue;
         }
         send_out(cn);
-        is_late = is_late || (is_large && loop_turn_ns(cs->loop) > CONN_TURN_NS);
+        has_sent_large = has_sent_large || is_large;
+    }
+    if (!list_is_empty(&cs->dirty)) {
+        loop_at_next_turn(cs->loop, &cs->send_task);
+    }
+    loop_at_turn_end(cs->loop, &cs->free_task);
+}
+
+/* --- memory of answers that wait --- */
+
+bool conn_out_is_full(const struct conn_set *cs)
+{
+    const struct mem_budget *mb = cs->options.answers;
+    return mb != NULL && mb->max > 0 && cs->held_else + to_i64(cs->held) > mb->max;
+}
+
+static int64_t told(const struct conn_set *cs)
+{
+    return atomic_load_explicit(&cs->options.answers->used, memory_order_relaxed);
+}
+
+void conn_out_look(struct conn_set *cs)
+{
+    if (cs->options.answers != NULL) {
+        cs->held_else = told(cs) - to_i64(cs->held_told);
+    }
+}
+
+/* End of turn: tells what this set holds, and notices when the memory becomes short or is no
+ * longer. */
+static void tell(struct conn_set *cs)
+{
+    if (cs->options.answers == NULL || (cs->held == cs->held_told && !cs->was_full)) {
+        return;
+    }
+    int64_t more = to_i64(cs->held) - to_i64(cs->held_told);
+    atomic_fetch_add_explicit(&cs->options.answers->used, more, memory_order_relaxed);
+    cs->held_told = cs->held;
+    conn_out_look(cs);
+    bool is_full = conn_out_is_full(cs);
+    if (is_full && !timer_is_armed(&cs->slow)) {
+        timers_arm(loop_timers(cs->loop), &cs->slow, loop_now_ms(cs->loop) + CONN_SLOW_MS);
+    }
+    bool has_room = cs->was_full && !is_full;
+    cs->was_full = is_full;
+    if (has_room && cs->options.on_room != NULL) {
+        cs->options.on_room(cs->options.on_room_ctx);
+    }
+}
+
+void conn_out_slow(struct timer *t, void *ctx)
+{
+    struct conn_set *cs = ctx;
+    conn_out_look(cs);
+    int64_t limit_ns = loop_mono_ns(cs->loop) - (int64_t)CONN_SLOW_MS * 1000000;
+    list_foreach_safe (node, next, &cs->by_activity) {
+        struct conn *cn = list_entry(node, struct conn, node);
+        if (!conn_out_is_full(cs) || loop_slice_is_over(cs->loop)) {
+            break;
+        }
+        if (cn->out.bytes == 0 || cn->held == 0 || cn->progress_ns > limit_ns) {
+            continue; /* nothing, or it waits for us */
+        }
+        uint32_t left_out = 0;
+        if (log_limit_pass(&cs->slow_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS,
+                           &left_out)) {
+            char peer[CONN_PEER_TEXT_SIZE];
+            LOG_WARN(loop_logger(cs->loop), FAC_NET,
+                     "closed a connection that does not read its answers while their memory was "
+                     "used up: peer=%s bytes=%zu similar_lines_left_out=%u",
+                     conn_peer_text(&cn->peer, peer), cn->held, left_out);
+        }
+        conn_end(cn, CONN_END_SLOW);
+    }
+    if (conn_out_is_full(cs)) {
+        timers_arm(loop_timers(cs->loop), t, loop_now_ms(cs->loop) + CONN_SLOW_MS / 10);
     }
     loop_at_turn_end(cs->loop, &cs->free_task);
 }
@@ -367,6 +505,7 @@ void conn_out_trim(struct conn_set *cs)
     if (cs->shared != NULL && !blob_is_shared(cs->shared)) {
         cs->shared = blob_unref(cs->shared);
     }
+    tell(cs);
     metric_add(cs->frames_count, cs->frames);
     metric_add(cs->bytes_in_count, cs->bytes_in);
     metric_add(cs->bytes_out_count, cs->bytes_out);

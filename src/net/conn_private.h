@@ -24,15 +24,17 @@ enum {
     CONN_TURN_LARGE_BYTES = 2 << 20,               /* the same in the middle of one large frame */
     CONN_TURN_FRAMES = 64,                         /* offered from one connection in one turn */
     CONN_TURN_SEND_BYTES = (1 << 20) + (64 << 10), /* sent to one connection in one turn */
-    CONN_TURN_NS = 1000000, /* no connection is begun after so much of a turn */
-    CONN_LINGER_MS = 1000,  /* for answers under way when the peer has ended its side */
-    CONN_STALL_MS = 1000,   /* in the middle of a frame while others wait for memory */
+    CONN_QUANTUM_NS = 150000, /* one connection's frames in one turn, but for the first */
+    CONN_COPY_MAX = 16 << 10, /* what is left of a smaller answer is copied out of shared memory */
+    CONN_LINGER_MS = 1000,    /* for answers under way when the peer has ended its side */
+    CONN_STALL_MS = 1000,     /* in the middle of a frame while others wait for memory */
+    CONN_SLOW_MS = 1000,      /* without taking a byte while memory of answers is short */
     CONN_LOG_INTERVAL_MS = 1000,
 };
 
 struct conn {
     struct list node;    /* in cs->by_activity, oldest first; or cs->dying */
-    struct list ready;   /* in cs->ready */
+    struct list ready;   /* in cs->ready or cs->backlog */
     struct list dirty;   /* in cs->dirty */
     struct list waiting; /* in cs->waiting: memory */
     struct conn_set *cs; /* borrowed */
@@ -58,6 +60,7 @@ struct conn {
     bool is_pumping;   /* its frames are being offered */
     bool is_held;      /* CONN_HOLD */
     bool is_closing;   /* no more input; ends when the output is done */
+    bool is_bad;       /* closing for the length of a frame */
     bool is_dead;      /* closed; callbacks or slots are left */
     bool is_announced; /* on_close was called */
     size_t trust;      /* size of a frame that this connection has completed lately */
@@ -70,9 +73,13 @@ struct conn {
     enum conn_end reason;
 
     /* Output. */
-    struct list slots; /* struct conn_slot in order: started, their answers not yet in `out` */
-    size_t started;    /* of them unanswered */
-    size_t unsent;     /* bytes in out and in answered slots */
+    struct list slots;   /* struct conn_slot in order: started, their answers not yet in `out` */
+    size_t started;      /* of them unanswered */
+    size_t unsent;       /* bytes in out and in answered slots */
+    size_t held;         /* those of them that are memory */
+    int64_t progress_ns; /* machine clock: a byte of `out` was taken, or it was empty */
+    struct blob *tail;   /* a reference: copies of small answers that wait, or NULL */
+    size_t tail_used;
     struct rope out;
     bool is_writable; /* no send has come back short since the last edge */
     bool must_end;    /* close when out has been sent: a slot failed */
@@ -84,7 +91,8 @@ struct conn_set {
     struct blob_pool *pool;
     struct conn_memory_waiter waiter;
     struct list by_activity;
-    struct list ready;
+    struct list ready;   /* something has happened: first in each turn */
+    struct list backlog; /* they have had their share of a turn and want more */
     struct list dirty;
     struct list waiting;
     struct list dying;
@@ -94,6 +102,13 @@ struct conn_set {
     struct turn_task free_task;
     struct timer idle;
     struct timer stall;
+    struct timer slow;
+    struct log_limit slow_limit;
+    size_t held;       /* of all connections */
+    size_t held_told;  /* what options.answers knows of it */
+    int64_t held_else; /* what others hold, as it was when the turn began */
+    bool was_full;     /* options.answers was above its max when this set last looked */
+    int64_t pump_ns;   /* machine clock when the connection at hand got its turn */
     struct log_limit bad_frame_limit;
     struct log_limit memory_limit;
     struct blob *shared; /* a reference: being filled by receives; NULL: none */
@@ -125,6 +140,7 @@ bool conn_may_read(const struct conn *cn);  /* no bound forbids it */
 bool conn_has_frame(const struct conn *cn); /* a whole one, or a length that ends it, is pending */
 bool conn_has_input(const struct conn *cn); /* and there is something to read */
 void conn_make_ready(struct conn *cn);      /* look at it (again) in the next pump */
+void conn_put_off(struct conn *cn);         /* the same, after those who have not had their share */
 void conn_in_event(int fd, short what, void *ctx);        /* of libevent */
 void conn_in_pump_all(struct turn_task *task, void *ctx); /* cs->pump_task */
 void conn_in_resume(void *ctx);                           /* memory was given back */
@@ -135,6 +151,9 @@ void conn_out_make_dirty(struct conn *cn);                 /* send at the end of
 void conn_out_send_all(struct turn_task *task, void *ctx); /* cs->send_task */
 void conn_out_release_slots(struct conn_set *cs);          /* on_release for those that are done */
 void conn_out_abandon(struct conn *cn);                    /* the slots of a dead connection */
+bool conn_out_is_full(const struct conn_set *cs);          /* memory of answers is short */
+void conn_out_slow(struct timer *t, void *ctx);            /* cs->slow */
+void conn_out_look(struct conn_set *cs);                   /* start of a turn: what others hold */
 void conn_out_trim(
     struct conn_set *cs); /* end of turn: shared memory that nobody needs goes back */
 

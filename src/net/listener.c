@@ -195,7 +195,8 @@ static bool accept_failed(struct listener *ls)
 
 static void accept_some(struct listener *ls)
 {
-    for (int i = 0; i < ACCEPT_TURN_MAX; i++) {
+    loop_begin_slice(ls->loop);
+    for (int i = 0; i < ACCEPT_TURN_MAX && !loop_slice_is_over(ls->loop); i++) {
         int64_t wait_ms = 0;
         if (!conn_limits_may_accept(ls->options.limits, &ls->waiter, &wait_ms)) {
             pause_for(ls, wait_ms);

@@ -30,6 +30,8 @@ enum {
     TURN_LONG_NS = 2 * NS_PER_MS,
     TURN_SUSPECT_NS = NS_PER_MS / 2, /* a turn that lasted so long is looked at closer */
     CPU_READ_NS = 50000,
+    TURN_BUDGET_NS = 600000, /* then slices get their least only */
+    SLICE_LEAST_NS = 100000,
     TURN_ROUNDS_MAX =
         1000, /* tasks that queue each other without end stop here till the next turn */
 };
@@ -43,16 +45,21 @@ struct loop {
     struct logger *logger; /* borrowed, may be NULL */
     struct mailbox mailbox;
     struct timers timers;
-    int64_t alarm_ms;  /* what libevent is armed for; INT64_MAX: nothing */
-    int64_t origin_ns; /* machine clock and */
-    int64_t origin_ms; /* protocol clock when the loop was made */
-    int64_t turn_ns;   /* machine clock at the start of the turn */
+    int64_t alarm_ms;    /* what libevent is armed for; INT64_MAX: nothing */
+    int64_t origin_ns;   /* machine clock and */
+    int64_t origin_ms;   /* protocol clock when the loop was made */
+    int64_t turn_ns;     /* machine clock at the start of the turn */
     int64_t cpu_read_ns; /* machine clock when cpu_ns was read; negative: never */
     int64_t cpu_ns;      /* processor time of the thread then */
     int64_t now_ms;
     int64_t wall_ms;
     bool is_in_turn;
     bool has_mail;
+    bool is_sweep;    /* the turn does all there is: slices do not end */
+    int64_t slice_ns; /* machine clock when the slice began, and what was owed then */
+    int64_t slice_owed_ns;
+    int64_t owed_ns;  /* of this turn */
+    struct list mail; /* jobs that the last turns had no time for */
     atomic_bool must_stop;
     _Atomic pthread_t runner; /* the thread that is in loop_run or loop_turn; 0: none */
     struct list next;         /* tasks of the next turn's start */
@@ -117,6 +124,7 @@ int loop_new(const struct loop_options *options, struct loop **ret)
     lp->logger = options->logger;
     lp->alarm_ms = INT64_MAX;
     list_init(&lp->next);
+    list_init(&lp->mail);
     for (size_t i = 0; i < TURN_PRIORITIES; i++) {
         list_init(&lp->tasks[i]);
     }
@@ -175,6 +183,7 @@ struct loop *loop_free(struct loop *lp)
     if (lp->wake_fd >= 0) {
         IGNORE(close(lp->wake_fd)); /* nothing was written to a disk */
     }
+    check(list_is_empty(&lp->mail));
     mailbox_release(&lp->mailbox);
     timers_release(&lp->timers);
     return mem_free(lp);
@@ -191,6 +200,7 @@ void loop_enter_turn(struct loop *lp)
         return;
     }
     lp->is_in_turn = true;
+    lp->owed_ns = 0;
     lp->turn_ns = clock_mono_ns(lp->clock);
     lp->now_ms = now_of(lp, lp->turn_ns);
     lp->wall_ms = clock_now_ms(lp->clock);
@@ -283,7 +293,30 @@ static bool has_tasks(const struct loop *lp)
             return true;
         }
     }
-    return !list_is_empty(&lp->next);
+    return !list_is_empty(&lp->next) || !list_is_empty(&lp->mail);
+}
+
+static void run_mail(struct loop *lp)
+{
+    if (lp->has_mail) {
+        lp->has_mail = false;
+        mailbox_take(&lp->mailbox, &lp->mail);
+    }
+    loop_begin_slice(lp);
+    while (!list_is_empty(&lp->mail) && !loop_slice_is_over(lp)) {
+        struct job *j = list_entry(list_pop_front(&lp->mail), struct job, node);
+        j->run(j);
+    }
+}
+
+static void run_timers(struct loop *lp)
+{
+    /* One that arms itself again for a deadline already past must not hold the loop. */
+    size_t left = lp->timers.count;
+    loop_begin_slice(lp);
+    while (left > 0 && !loop_slice_is_over(lp) && timers_run_first(&lp->timers, lp->now_ms)) {
+        left--;
+    }
 }
 
 void loop_turn(struct loop *lp, bool may_wait)
@@ -297,12 +330,10 @@ void loop_turn(struct loop *lp, bool may_wait)
     }
     check(event_base_loop(lp->base, flags) >= 0);
     loop_enter_turn(lp);
+    lp->is_sweep = !may_wait;
     run_next(lp);
-    if (lp->has_mail) {
-        lp->has_mail = false;
-        mailbox_run(&lp->mailbox);
-    }
-    timers_run(&lp->timers, lp->now_ms);
+    run_mail(lp);
+    run_timers(lp);
     end_turn(lp);
     atomic_store_explicit(&lp->runner, before, memory_order_relaxed);
 }
@@ -352,6 +383,24 @@ int64_t loop_mono_ns(const struct loop *lp)
 int64_t loop_turn_ns(const struct loop *lp)
 {
     return clock_mono_ns(lp->clock) - lp->turn_ns;
+}
+
+void loop_begin_slice(struct loop *lp)
+{
+    lp->slice_ns = clock_mono_ns(lp->clock);
+    lp->slice_owed_ns = lp->owed_ns;
+}
+
+bool loop_slice_is_over(const struct loop *lp)
+{
+    int64_t now_ns = clock_mono_ns(lp->clock) + lp->owed_ns;
+    return now_ns - lp->turn_ns > TURN_BUDGET_NS &&
+           now_ns - lp->slice_ns - lp->slice_owed_ns > SLICE_LEAST_NS && !lp->is_sweep;
+}
+
+void loop_owe(struct loop *lp, int64_t ns)
+{
+    lp->owed_ns += ns;
 }
 
 struct timers *loop_timers(struct loop *lp)

@@ -6,6 +6,11 @@
  * run, lowest priority number first, each once. That is where the appends of a turn become one
  * write, and the answers of a connection one writev. Time is read once at the start of a turn.
  *
+ * A turn is short, whatever comes: who has many things to do takes a slice, does at least one, and
+ * stops when the slice is over; the rest waits for the next turn (loop_at_next_turn). Jobs and
+ * timers are run in that way. What a thing will still cost at the end of the turn is owed to it
+ * beforehand.
+ *
  * Nothing wakes a loop without a reason: libevent is given the next deadline only.
  *
  * Threads: loop_post and loop_stop from any thread; everything else on the thread that runs the
@@ -57,6 +62,13 @@ int64_t loop_wall_ms(const struct loop *lp);
 int64_t loop_mono_ns(const struct loop *lp);
 /* The same read now: how long the turn has lasted. */
 int64_t loop_turn_ns(const struct loop *lp);
+
+/* A slice of the turn begins; one at a time. It is over when the turn has lasted its budget and the
+ * slice its least. */
+void loop_begin_slice(struct loop *lp);
+bool loop_slice_is_over(const struct loop *lp);
+/* Work was done that will cost so much more at the end of this turn. */
+void loop_owe(struct loop *lp, int64_t ns);
 
 /* Timers of this loop; deadlines on the time of loop_now_ms. */
 struct timers *loop_timers(struct loop *lp);

@@ -11,6 +11,12 @@
  *
  * The recovery point is not kept: the log is small, and what is read here is checked while it is
  * read.
+ *
+ * A power cut while several batches are on their way to the disk may take one and leave a later one.
+ * That is no damage, nobody was told of them; but it looks like damage. So the offsets of a flush of
+ * more than one batch are put on stable storage before its batches are written (`unflushed-offsets`),
+ * and recovery cuts what is missing there with what follows, unless the log goes on behind them. A
+ * flush of one batch leaves a torn tail at most. A new segment begins with nothing unflushed.
  */
 #include "raft/raft_log.h"
 
@@ -18,7 +24,13 @@
 #include "base/mem.h"
 #include "storage/plog.h"
 
-#define READ_BYTES (1 << 20)
+#define READ_BYTES     (1 << 20)
+#define UNFLUSHED_FILE "unflushed-offsets"
+
+enum {
+    UNFLUSHED_FILE_MAX = 256,
+    FIRST_FLUSH_OFFSETS = 10000, /* of the first start, at most */
+};
 
 struct raft_log {
     struct plog_env *env; /* borrowed */
@@ -26,6 +38,9 @@ struct raft_log {
     char dir[SNAPSHOT_PATH_MAX];
     int32_t epoch;
     int64_t next_offset; /* staged batches included */
+    int64_t staged_from; /* the first offset that is staged */
+    int staged_batches;
+    bool is_first_start; /* until the first flush */
 };
 
 static const struct uuid metadata_topic_id = {.bytes = {[15] = 1}};
@@ -45,6 +60,45 @@ fail(struct load *ld, int err, const char *format, ...)
     vsnprintf(ld->found->error, sizeof(ld->found->error), format, args);
     va_end(args);
     return err;
+}
+
+/* --- the offsets of a flush --- */
+
+static int write_unflushed(struct raft_log *rl)
+{
+    char path[SNAPSHOT_PATH_MAX + 32];
+    char text[64];
+    snprintf(path, sizeof(path), "%s/" UNFLUSHED_FILE, rl->dir);
+    int n = snprintf(text, sizeof(text), "0\n%" PRId64 " %" PRId64 "\n", rl->staged_from,
+                     rl->next_offset);
+    return fs_replace_file(rl->env->fs, path, text, (size_t)n);
+}
+
+static bool parse_unflushed(struct str text, struct plog_open *how)
+{
+    struct str version;
+    struct str from;
+    struct str to;
+    return str_split(&text, '\n', &version) && str_is(version, "0") &&
+           str_split(&text, ' ', &from) && str_split(&text, '\n', &to) &&
+           str_to_i64(from, &how->unflushed_from) >= 0 && str_to_i64(to, &how->unflushed_to) >= 0;
+}
+
+/* A damaged file, as none, only means that nothing is cut. */
+static int read_unflushed(struct raft_log *rl, struct plog_open *how)
+{
+    char path[SNAPSHOT_PATH_MAX + 32];
+    cleanup(mem_free_charp) char *bytes = NULL;
+    size_t len = 0;
+    snprintf(path, sizeof(path), "%s/" UNFLUSHED_FILE, rl->dir);
+    int r = fs_read_file(rl->env->fs, path, UNFLUSHED_FILE_MAX, &bytes, &len);
+    if (r == -ENOENT && rl->is_first_start) {
+        how->unflushed_to = FIRST_FLUSH_OFFSETS;
+        how->flags |= PLOG_CUT_UNFLUSHED;
+    } else if (r >= 0 && parse_unflushed(str_of(bytes, len), how)) {
+        how->flags |= PLOG_CUT_UNFLUSHED;
+    }
+    return r == -ENOENT || r == -EFBIG ? 0 : r;
 }
 
 /* --- the plog --- */
@@ -77,7 +131,8 @@ static int open_plog(struct load *ld)
         .flags = PLOG_CREATE,
     };
     struct plog_recovery recovery;
-    int r = plog_open(ld->o->env, &how, &recovery, &ld->rl->pl);
+    int r = read_unflushed(ld->rl, &how);
+    r = r < 0 ? r : plog_open(ld->o->env, &how, &recovery, &ld->rl->pl);
     if (r < 0) {
         return fail(ld, r, "the metadata log in %s cannot be opened: %s", ld->rl->dir, err_text(r));
     }
@@ -455,6 +510,7 @@ int raft_log_open(const struct raft_log_options *o,
     struct raft_log *rl = mem_zalloc(sizeof(*rl));
     struct load ld = {.o = o, .found = ret_found, .rl = rl};
     rl->env = o->env;
+    rl->is_first_start = o->is_first_start;
     int n = snprintf(rl->dir, sizeof(rl->dir), "%s/" RAFT_LOG_DIR, o->dir);
     /* Room for the longest name below it. */
     int r = n < 0 || (size_t)n >= sizeof(rl->dir) - 64 ? -ENAMETOOLONG : 0;
@@ -525,6 +581,21 @@ int raft_log_become_leader(struct raft_log *rl, int32_t epoch)
     return plog_become_leader(rl->pl, epoch);
 }
 
+/* What must be stable before this batch is staged: a log that was found, and the batches of the
+ * segment that ends with them. */
+static int make_way(struct raft_log *rl, const struct batch *b, int64_t now_ms)
+{
+    struct plog_offsets offsets;
+    if (rl->is_first_start) {
+        return 0;
+    }
+    if (rl->staged_batches > 0) {
+        return plog_would_roll(rl->pl, b, now_ms) ? raft_log_flush(rl, false) : 0;
+    }
+    plog_offsets(rl->pl, &offsets);
+    return offsets.written > offsets.flushed ? raft_log_flush(rl, false) : 0;
+}
+
 static int append_batch(struct raft_log *rl, struct blob *blob, size_t size, int64_t now_ms)
 {
     struct arena arena;
@@ -540,12 +611,15 @@ static int append_batch(struct raft_log *rl, struct blob *blob, size_t size, int
     struct plog_append_result result;
     arena_init(&arena, 0);
     int r = batch_peek(blob->data, size, &in.batch);
+    r = r < 0 ? r : make_way(rl, &in.batch, now_ms);
     r = r < 0 ? r : plog_append_as_leader(rl->pl, &in, &result);
     if (r >= 0 && result.error != KAFKA_ERROR_NONE) {
         r = ERR_BAD_ARGUMENT;
     }
     if (r >= 0) {
         check(result.base_offset == rl->next_offset);
+        rl->staged_from = rl->staged_batches == 0 ? result.base_offset : rl->staged_from;
+        rl->staged_batches++;
         rl->next_offset = result.last_offset + 1;
     }
     arena_release(&arena);
@@ -580,7 +654,13 @@ int raft_log_append(struct raft_log *rl,
 int raft_log_flush(struct raft_log *rl, bool whole_fs)
 {
     int64_t written;
+    int unnoted = rl->staged_batches > 1 && !rl->is_first_start ? write_unflushed(rl) : 0;
+    if (unnoted < 0) {
+        plog_set_offline(rl->pl); /* what is staged cannot be written any more, and is undone */
+    }
     int r = plog_write(rl->pl, &written);
+    rl->staged_batches = 0;
+    r = unnoted < 0 ? unnoted : r;
     if (r < 0) {
         struct plog_offsets offsets; /* what was staged is undone */
         plog_offsets(rl->pl, &offsets);
@@ -593,6 +673,7 @@ int raft_log_flush(struct raft_log *rl, bool whole_fs)
         r = whole_fs ? fs_sync_all(rl->env->fs, rl->dir) : plog_flush_run(&f);
         plog_flush_end(&f, r, &flushed);
         if (r >= 0) {
+            rl->is_first_start = false;
             IGNORE(plog_advance_high_watermark(
                 rl->pl, flushed)); /* a sole voter's is what it has flushed */
         }

@@ -5,8 +5,8 @@
  *   <count>
  *   <topic> <partition> <offset>   count lines, each ended by a newline
  *
- * The count is compared with the lines found, nothing is allocated by it. Replaced as a whole: a file
- * is old or new.
+ * The count is compared with the lines found, nothing is allocated by it. Replaced as a whole: a
+ * file is old or new.
  */
 #include "storage/log_dir.h"
 
@@ -64,8 +64,7 @@ int checkpoint_read(struct fs *fs,
     int64_t count;
     if (len == 0 || bytes[len - 1] != '\n' || !str_split(&rest, '\n', &version) ||
         !str_is(version, "0") || !str_split(&rest, '\n', &count_text) ||
-        str_to_i64(count_text, &count) < 0 || count < 0 ||
-        (uint64_t)count != count_lines(rest)) {
+        str_to_i64(count_text, &count) < 0 || count < 0 || (uint64_t)count != count_lines(rest)) {
         return ERR_MALFORMED;
     }
     struct checkpoint_entry *entries =
@@ -98,11 +97,8 @@ int checkpoint_write(struct fs *fs,
     strbuf_init(&sb, text, cap);
     strbuf_addf(&sb, "0\n%zu\n", count);
     for (size_t i = 0; i < count; i++) {
-        strbuf_addf(&sb,
-                    STR_FMT " %" PRId32 " %" PRId64 "\n",
-                    STR_ARG(entries[i].topic),
-                    entries[i].partition,
-                    entries[i].offset);
+        strbuf_addf(&sb, STR_FMT " %" PRId32 " %" PRId64 "\n", STR_ARG(entries[i].topic),
+                    entries[i].partition, entries[i].offset);
     }
     check(!sb.is_truncated);
     return fs_replace_file(fs, path, sb.ptr, sb.len);

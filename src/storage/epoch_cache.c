@@ -5,8 +5,8 @@
  *   <count>
  *   <epoch> <start offset>  count lines, each ended by a newline
  *
- * A file that was not synced may be cut anywhere, so nothing of one with a wrong count, an entry out
- * of order or a missing last newline is believed; the caller rebuilds from the batches.
+ * A file that was not synced may be cut anywhere, so nothing of one with a wrong count, an entry
+ * out of order or a missing last newline is believed; the caller rebuilds from the batches.
  */
 #include "storage/epoch_cache.h"
 
@@ -33,8 +33,7 @@ static void push(struct epoch_cache *ec, int32_t epoch, int64_t start_offset)
         ec->cap = ec->cap == 0 ? 1 : ec->cap * 2;
         ec->entries = mem_realloc(ec->entries, ec->cap * sizeof(ec->entries[0]));
     }
-    ec->entries[ec->count++] =
-        (struct epoch_entry){.epoch = epoch, .start_offset = start_offset};
+    ec->entries[ec->count++] = (struct epoch_entry){.epoch = epoch, .start_offset = start_offset};
 }
 
 bool epoch_cache_assign(struct epoch_cache *ec, int32_t epoch, int64_t start_offset)
@@ -233,8 +232,8 @@ int epoch_cache_save(struct epoch_cache *ec, struct fs *fs, const char *path, bo
     strbuf_init(&sb, text, cap);
     strbuf_addf(&sb, "0\n%zu\n", ec->count);
     for (size_t i = 0; i < ec->count; i++) {
-        strbuf_addf(
-            &sb, "%" PRId32 " %" PRId64 "\n", ec->entries[i].epoch, ec->entries[i].start_offset);
+        strbuf_addf(&sb, "%" PRId32 " %" PRId64 "\n", ec->entries[i].epoch,
+                    ec->entries[i].start_offset);
     }
     check(!sb.is_truncated);
     int err = is_durable ? fs_replace_file(fs, path, sb.ptr, sb.len)

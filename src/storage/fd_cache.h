@@ -1,6 +1,7 @@
 /*
  * Open segment files of one broker, at most `max` at once, least recently used closed first. A file
- * that is in use (sendfile, fsync) stays open through its own reference. Any thread (LOCK_FD_CACHE).
+ * that is in use (sendfile, fsync) stays open through its own reference. Any thread
+ * (LOCK_FD_CACHE).
  */
 #ifndef STORAGE_FD_CACHE_H
 #define STORAGE_FD_CACHE_H
@@ -20,7 +21,11 @@ struct fd_slot {
 struct fd_cache *fd_cache_new(struct fs *fs, size_t max);
 struct fd_cache *fd_cache_free(struct fd_cache *fc);
 /* A new reference to the open file of this slot, opened when it is not. */
-must_check int fd_cache_get(struct fd_cache *fc, struct fd_slot *slot, const char *path, unsigned flags, struct fs_file **ret);
+must_check int fd_cache_get(struct fd_cache *fc,
+                            struct fd_slot *slot,
+                            const char *path,
+                            unsigned flags,
+                            struct fs_file **ret);
 /* The same when it is open already; otherwise NULL. */
 struct fs_file *fd_cache_try(struct fd_cache *fc, struct fd_slot *slot);
 void fd_cache_drop(struct fd_cache *fc, struct fd_slot *slot); /* before the slot's owner goes */

@@ -1,10 +1,11 @@
 /*
  * Group commit over many logs.
  *
- * A round: take the queue, begin a flush of each log, sync, end each flush, tell the owner. With more
- * than FLUSHER_FILES_MAX syncs to do, or for logs that ask for it, each file system is synced once as a
- * whole instead; that covers the bytes and the names of all its logs that had begun before. An error of such
- * a sync says nothing about who lost what, so it takes all logs of that directory in the round offline.
+ * A round: take the queue, begin a flush of each log, sync, end each flush, tell the owner. With
+ * more than FLUSHER_FILES_MAX syncs to do, or for logs that ask for it, each file system is synced
+ * once as a whole instead; that covers the bytes and the names of all its logs that had begun
+ * before. An error of such a sync says nothing about who lost what, so it takes all logs of that
+ * directory in the round offline.
  *
  * What begins after the round took the queue waits for the next one: an ack never relies on a sync
  * that was called before its bytes were written.
@@ -24,9 +25,10 @@ struct flusher {
     struct list queue; /* struct plog by flush_link */
 };
 
-struct flusher *flusher_new(struct plog_env *env,
-                            void (*on_flushed)(void *ctx, struct plog *pl, int64_t flushed, int err),
-                            void *ctx)
+struct flusher *
+flusher_new(struct plog_env *env,
+            void (*on_flushed)(void *ctx, struct plog *pl, int64_t flushed, int err),
+            void *ctx)
 {
     struct flusher *fl = mem_zalloc(sizeof(*fl));
     lock_init(&fl->lock, LOCK_FLUSHER);
@@ -119,7 +121,8 @@ static int sync_dir_of(struct flusher *fl, const struct plog *pl)
     return fs_sync_all(fl->env->fs, path.text);
 }
 
-/* The file systems as a whole: of all logs (is_all), or of those that need it and their neighbours. */
+/* The file systems as a whole: of all logs (is_all), or of those that need it and their neighbours.
+ */
 static void sync_whole(struct flusher *fl, struct item *items, size_t count, bool is_all)
 {
     for (size_t i = 0; i < count; i++) {

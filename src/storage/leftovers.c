@@ -4,9 +4,9 @@
  *   X.deleted   deleted; unlinked
  *   X.tmp       a replacement that never happened; unlinked
  *   X.cleaned   a compaction that did not finish; unlinked
- *   X.swap      a compaction that finished: its result is in place of the segments in its offset range,
- *               which are unlinked, and the suffix goes; unless a .cleaned with the same or a smaller
- *               base says that the group was not complete
+ *   X.swap      a compaction that finished: its result is in place of the segments in its offset
+ * range, which are unlinked, and the suffix goes; unless a .cleaned with the same or a smaller base
+ * says that the group was not complete
  */
 #include "storage/leftovers.h"
 
@@ -83,8 +83,8 @@ static void add_name(void *ctx, const char *text)
         return;
     }
     if (str_is(suffix, SNAPSHOT_SUFFIX)) {
-        ll->snapshots = mem_grow(
-            ll->snapshots, &ll->snapshots_cap, ll->snapshots_count + 1, sizeof(ll->snapshots[0]));
+        ll->snapshots = mem_grow(ll->snapshots, &ll->snapshots_cap, ll->snapshots_count + 1,
+                                 sizeof(ll->snapshots[0]));
         ll->snapshots[ll->snapshots_count++] = offset;
         return;
     }
@@ -144,7 +144,8 @@ static int unlink_name(struct fs *fs, const char *dir, const char *name)
 }
 
 /* The offset behind the last batch of a swapped segment. */
-static int swap_end(struct fs *fs, const char *dir, const char *name, int64_t base_offset, int64_t *ret)
+static int
+swap_end(struct fs *fs, const char *dir, const char *name, int64_t base_offset, int64_t *ret)
 {
     struct log_path path;
     struct fs_file *f;
@@ -199,11 +200,14 @@ static bool is_good_swap(const char *text, int64_t cleaned, int64_t *ret_offset,
 }
 
 /* Segments that a swapped one replaces. */
-static int
-remove_replaced(const struct log_listing *ll, struct fs *fs, const char *dir, int64_t from, int64_t to)
+static int remove_replaced(const struct log_listing *ll,
+                           struct fs *fs,
+                           const char *dir,
+                           int64_t from,
+                           int64_t to)
 {
-    static const char *const suffixes[] = {
-        LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+    static const char *const suffixes[] = {LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX,
+                                           TXN_INDEX_SUFFIX};
     for (size_t i = 0; i < ll->segments_count; i++) {
         int64_t base = ll->segments[i].base_offset;
         for (size_t k = 0; k < ARRAY_LEN(suffixes) && base >= from && base < to; k++) {
@@ -228,7 +232,10 @@ static int put_in_place(struct fs *fs, const char *dir, const char *name)
     return fs_rename(fs, from.text, to.text);
 }
 
-int leftovers_resolve(const struct log_listing *ll, struct fs *fs, const char *dir, bool *ret_changed)
+int leftovers_resolve(const struct log_listing *ll,
+                      struct fs *fs,
+                      const char *dir,
+                      bool *ret_changed)
 {
     int64_t cleaned = first_cleaned(ll);
     int64_t offset;

@@ -38,7 +38,9 @@ struct log_listing {
 must_check int log_listing_read(struct log_listing *ll, struct fs *fs, const char *dir);
 void log_listing_release(struct log_listing *ll);
 
-/* Finishes or undoes what was interrupted. *ret_changed: names changed; then list the directory again. */
-must_check int leftovers_resolve(const struct log_listing *ll, struct fs *fs, const char *dir, bool *ret_changed);
+/* Finishes or undoes what was interrupted. *ret_changed: names changed; then list the directory
+ * again. */
+must_check int
+leftovers_resolve(const struct log_listing *ll, struct fs *fs, const char *dir, bool *ret_changed);
 
 #endif

@@ -1,14 +1,15 @@
 /*
- * One directory of log.dirs. Kafka's LogManager, CleanShutdownFileHandler, LocalLog.parseTopicPartitionName.
+ * One directory of log.dirs. Kafka's LogManager, CleanShutdownFileHandler,
+ * LocalLog.parseTopicPartitionName.
  *
  * The clean-shutdown marker says that everything in the directory is as its logs left it. It is put
- * in place last, after one sync of the whole file system, and taken away durably before the first append:
- * at no moment does a stable marker stand beside unsynced data.
+ * in place last, after one sync of the whole file system, and taken away durably before the first
+ * append: at no moment does a stable marker stand beside unsynced data.
  *
- * Checkpoints are read once; in memory they are a table by partition, written back as a whole. Stale
- * values are safe: a recovery point that is too low means a longer scan, a high watermark that is too
- * low is raised again by the owner. Only a log start that belongs to a deleted namesake would do harm, so
- * forgetting one goes to the disk at once.
+ * Checkpoints are read once; in memory they are a table by partition, written back as a whole.
+ * Stale values are safe: a recovery point that is too low means a longer scan, a high watermark
+ * that is too low is raised again by the owner. Only a log start that belongs to a deleted namesake
+ * would do harm, so forgetting one goes to the disk at once.
  */
 #include "storage/log_dir.h"
 
@@ -49,7 +50,8 @@ struct log_dir {
     bool is_writing; /* somebody writes checkpoint files, outside the lock */
     struct hmap entries;
     bool was_clean;
-    bool has_failed; /* a log did not close cleanly: no marker */
+    bool has_failed;  /* a log did not close cleanly: no marker, no checkpoints */
+    bool is_doubtful; /* a log was never opened: no marker */
     int64_t previous_broker_epoch;
     const char *damaged[DAMAGED_MAX]; /* static names */
     size_t damaged_count;
@@ -86,7 +88,8 @@ static void note_damaged(struct log_dir *ld, const char *name)
     }
 }
 
-/* --- the table --------------------------------------------------------------------------------- */
+/* --- the table ---------------------------------------------------------------------------------
+ */
 
 static uint64_t hash_of(const struct log_dir *ld, struct str topic, int32_t partition)
 {
@@ -175,7 +178,7 @@ static int save_checkpoint(struct log_dir *ld, const char *name, enum checkpoint
     lock_take(&ld->lock);
     struct checkpoint_entry *entries =
         arena_alloc(&arena, max_size(ld->entries.count, 1) * sizeof(*entries));
-    hmap_foreach(node, &ld->entries) {
+    hmap_foreach (node, &ld->entries) {
         struct dir_entry *de = container_of(node, struct dir_entry, node);
         int64_t offset = *field_of(de, field);
         if (field == FIELD_LOG_START && offset <= 0) {
@@ -235,7 +238,7 @@ void log_dir_lookup(struct log_dir *ld, struct str topic, int32_t partition, str
     lock_give(&ld->lock);
 }
 
-int log_dir_forget(struct log_dir *ld, struct str topic, int32_t partition)
+bool log_dir_forget(struct log_dir *ld, struct str topic, int32_t partition)
 {
     lock_take(&ld->lock);
     struct dir_entry *de = find_entry(ld, topic, partition);
@@ -244,16 +247,35 @@ int log_dir_forget(struct log_dir *ld, struct str topic, int32_t partition)
         free_entry(ld, de);
     }
     lock_give(&ld->lock);
-    if (!had_start) {
-        return 0;
-    }
+    return had_start;
+}
+
+int log_dir_save_starts(struct log_dir *ld)
+{
     begin_writing(ld);
     int err = save_checkpoint(ld, LOG_START_FILE, FIELD_LOG_START);
     end_writing(ld);
     return err;
 }
 
-/* --- opening ----------------------------------------------------------------------------------- */
+int log_dir_note_starts(struct log_dir *ld, struct plog *const *logs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct plog_offsets offsets;
+        plog_offsets(logs[i], &offsets);
+        int64_t first = plog_first_offset(logs[i]);
+        lock_take(&ld->lock);
+        if (!plog_is_offline(logs[i])) {
+            struct dir_entry *de = make_entry(ld, plog_topic(logs[i]), plog_partition(logs[i]));
+            de->log_start = offsets.log_start > first ? offsets.log_start : 0;
+        }
+        lock_give(&ld->lock);
+    }
+    return log_dir_save_starts(ld);
+}
+
+/* --- opening -----------------------------------------------------------------------------------
+ */
 
 /* {"version":0,"brokerEpoch":214}. Anything else, an empty file too, is no promise. */
 static void read_clean_marker(struct log_dir *ld)
@@ -285,7 +307,7 @@ static void read_clean_marker(struct log_dir *ld)
 
 static struct log_dir *log_dir_free(struct log_dir *ld)
 {
-    hmap_foreach(node, &ld->entries) {
+    hmap_foreach (node, &ld->entries) {
         free_entry(ld, container_of(node, struct dir_entry, node));
     }
     hmap_release(&ld->entries);
@@ -342,7 +364,8 @@ int log_dir_begin(struct log_dir *ld)
     return err < 0 ? err : fs_sync_dir(ld->env->fs, ld->path);
 }
 
-/* --- what is there ----------------------------------------------------------------------------- */
+/* --- what is there -----------------------------------------------------------------------------
+ */
 
 struct dir_scan {
     struct log_dir *ld;
@@ -451,7 +474,8 @@ int log_dir_scan(struct log_dir *ld,
     return err;
 }
 
-/* --- checkpoints ------------------------------------------------------------------------------- */
+/* --- checkpoints -------------------------------------------------------------------------------
+ */
 
 static void note_values(struct log_dir *ld, struct plog *pl, int64_t recovery_point)
 {
@@ -471,20 +495,35 @@ static void note_values(struct log_dir *ld, struct plog *pl, int64_t recovery_po
 
 int log_dir_checkpoint(struct log_dir *ld, struct plog *const *logs, size_t count)
 {
+    int64_t *points = mem_array(max_size(count, 1), sizeof(*points));
+    int err = 0;
     for (size_t i = 0; i < count; i++) {
-        int64_t recovery_point;
+        points[i] = -1;
         /* A log that is offline, or has no room for its snapshot, keeps what was known of it. */
         if (plog_is_offline(logs[i])) {
             continue;
         }
-        int err = plog_checkpoint(logs[i], &recovery_point);
-        if (err >= 0) {
-            note_values(ld, logs[i], recovery_point);
-        } else if (plog_is_offline(logs[i])) {
-            return err; /* a sync failed: the directory is the owner's to take offline */
+        int failed = plog_checkpoint(logs[i], &points[i]);
+        if (failed >= 0) {
+            note_values(ld, logs[i], points[i]);
+            continue;
+        }
+        points[i] = -1;
+        if (plog_is_offline(logs[i])) {
+            err = failed; /* a sync failed: the directory is the owner's to take offline */
+            break;
         }
     }
-    return save_checkpoints(ld);
+    if (err >= 0) {
+        err = save_checkpoints(ld);
+    }
+    for (size_t i = 0; i < count && err >= 0; i++) {
+        if (points[i] >= 0) {
+            plog_checkpointed(logs[i], points[i]);
+        }
+    }
+    mem_free(points);
+    return err;
 }
 
 static int64_t known_recovery_point(struct log_dir *ld, const struct plog *pl)
@@ -517,11 +556,19 @@ int log_dir_close_plog(struct log_dir *ld, struct plog *pl, bool is_clean)
     return err;
 }
 
+void log_dir_doubt(struct log_dir *ld)
+{
+    lock_take(&ld->lock);
+    ld->is_doubtful = true;
+    lock_give(&ld->lock);
+}
+
 static int write_clean_marker(struct log_dir *ld, int64_t broker_epoch)
 {
     struct log_path path;
     char text[80];
-    int n = snprintf(text, sizeof(text), "{\"version\":0,\"brokerEpoch\":%" PRId64 "}", broker_epoch);
+    int n =
+        snprintf(text, sizeof(text), "{\"version\":0,\"brokerEpoch\":%" PRId64 "}", broker_epoch);
     log_path_join(&path, ld->path, CLEAN_FILE);
     return fs_replace_file(ld->env->fs, path.text, text, (size_t)n);
 }
@@ -537,7 +584,7 @@ int log_dir_close(struct log_dir *ld, bool is_clean, int64_t broker_epoch)
         if (err >= 0) {
             err = save_checkpoints(ld);
         }
-        if (err >= 0) {
+        if (err >= 0 && !ld->is_doubtful) {
             err = write_clean_marker(ld, broker_epoch);
         }
     }

@@ -109,23 +109,15 @@ int meta_properties_read(struct fs *fs, const char *dir, struct meta_properties 
 static void print_date(int64_t now_ms, char *ret, size_t cap)
 {
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char *const months[] = {
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     time_t seconds = (time_t)(now_ms / 1000);
     struct tm tm;
     if (gmtime_r(&seconds, &tm) == NULL) {
         tm = (struct tm){.tm_mday = 1, .tm_year = 70, .tm_wday = 4};
     }
-    snprintf(ret,
-             cap,
-             "%s %s %02d %02d:%02d:%02d UTC %d",
-             days[tm.tm_wday],
-             months[tm.tm_mon],
-             tm.tm_mday,
-             tm.tm_hour,
-             tm.tm_min,
-             tm.tm_sec,
-             tm.tm_year + 1900);
+    snprintf(ret, cap, "%s %s %02d %02d:%02d:%02d UTC %d", days[tm.tm_wday], months[tm.tm_mon],
+             tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, tm.tm_year + 1900);
 }
 
 int meta_properties_write(struct fs *fs,

@@ -41,11 +41,7 @@ int plog_make_path(struct plog *pl, const struct plog_open *how)
         return ERR_BAD_ARGUMENT;
     }
     pl->path = mem_alloc(cap);
-    int n = snprintf(pl->path,
-                     cap,
-                     "%s/" STR_FMT "-%" PRId32,
-                     how->dir,
-                     STR_ARG(how->topic),
+    int n = snprintf(pl->path, cap, "%s/" STR_FMT "-%" PRId32, how->dir, STR_ARG(how->topic),
                      how->partition);
     check(n > 0 && (size_t)n < cap);
     pl->dir_len = dir_len;
@@ -76,7 +72,8 @@ struct plog *plog_release(struct plog *pl)
     return NULL;
 }
 
-/* --- constants --------------------------------------------------------------------------------- */
+/* --- constants ---------------------------------------------------------------------------------
+ */
 
 struct str plog_topic(const struct plog *pl)
 {
@@ -108,7 +105,8 @@ void *plog_owner(struct plog *pl)
     return pl->owner;
 }
 
-/* --- state ------------------------------------------------------------------------------------- */
+/* --- state -------------------------------------------------------------------------------------
+ */
 
 void plog_set_config(struct plog *pl, const struct plog_config *config)
 {
@@ -248,7 +246,7 @@ void plog_producers(struct plog *pl,
     size_t count = pl->producers.map.count;
     struct plog_producer *producers = arena_alloc(arena, max_size(count, 1) * sizeof(*producers));
     size_t i = 0;
-    hmap_foreach(node, &pl->producers.map) {
+    hmap_foreach (node, &pl->producers.map) {
         const struct producer_entry *pe = container_of(node, struct producer_entry, node);
         producers[i++] = (struct plog_producer){
             .producer_id = pe->producer_id,
@@ -265,7 +263,8 @@ void plog_producers(struct plog *pl,
     *ret_count = to_i32(to_i64(i));
 }
 
-/* --- places ------------------------------------------------------------------------------------ */
+/* --- places ------------------------------------------------------------------------------------
+ */
 
 int64_t plog_segment_index(const struct plog *pl, int64_t offset)
 {
@@ -309,7 +308,8 @@ void plog_add_read_mark(struct plog *pl, int64_t offset, int64_t segment_base, i
     };
 }
 
-/* --- deletion ---------------------------------------------------------------------------------- */
+/* --- deletion ----------------------------------------------------------------------------------
+ */
 
 /* LocalLog.logDeleteDirName: the topic is cut so that the name fits. */
 int plog_mark_deleted(struct plog *pl, char *ret_path, size_t cap)
@@ -329,16 +329,10 @@ int plog_mark_deleted(struct plog *pl, char *ret_path, size_t cap)
         return -ENAMETOOLONG;
     }
     char *path = mem_alloc(path_cap);
-    snprintf(path,
-             path_cap,
-             "%.*s/" STR_FMT "%s",
-             (int)pl->dir_len,
-             pl->path,
-             STR_ARG(str_of(pl->topic.ptr, topic_len)),
-             suffix);
+    snprintf(path, path_cap, "%.*s/" STR_FMT "%s", (int)pl->dir_len, pl->path,
+             STR_ARG(str_of(pl->topic.ptr, topic_len)), suffix);
     lock_take(&pl->lock);
-    int err = pl->moved_path != NULL ? ERR_CLOSED
-                                     : fs_rename(pl->env->fs, pl->path, path);
+    int err = pl->moved_path != NULL ? ERR_CLOSED : fs_rename(pl->env->fs, pl->path, path);
     if (err >= 0) {
         pl->moved_path = path;
         pl->is_offline = true;

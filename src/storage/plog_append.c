@@ -1,12 +1,12 @@
 /*
  * Appending: validate, give the batch its offset, keep it; then one write for all that was kept.
  *
- * Staging changes the state as if the batch were written (log end, producers, epochs, transactions),
- * because the next batch of the turn is judged by it. If the write fails, the file is cut back to
- * where it was and the staged batches are taken back newest first; the owner sees log_end == written.
- * A write that fails inside an append (a roll needs one) is remembered: until the owner has called
- * plog_write and learned of it, nothing more is taken, or an offset would be given out twice while
- * two requests wait for it.
+ * Staging changes the state as if the batch were written (log end, producers, epochs,
+ * transactions), because the next batch of the turn is judged by it. If the write fails, the file
+ * is cut back to where it was and the staged batches are taken back newest first; the owner sees
+ * log_end == written. A write that fails inside an append (a roll needs one) is remembered: until
+ * the owner has called plog_write and learned of it, nothing more is taken, or an offset would be
+ * given out twice while two requests wait for it.
  *
  * Answers to Kafka's UnifiedLog.append and analyzeAndValidateProducerState.
  */
@@ -20,7 +20,8 @@ enum {
     WRITE_PIECES = 64, /* of one pwritev */
 };
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing -----------------------------------------------------------------------------------
+ */
 
 static void clear_staged(struct plog *pl)
 {
@@ -130,14 +131,10 @@ static void note_written(struct plog *pl, struct segment *sg)
 {
     struct segment_io io = plog_io(pl, false);
     int64_t bytes = 0;
+    pl->has_grown = pl->has_grown || sg->size == 0;
     for (size_t i = 0; i < pl->staged_count; i++) {
         const struct staged *st = &pl->staged[i];
-        segment_appended(sg,
-                         &io,
-                         st->position,
-                         st->size,
-                         st->last_offset,
-                         st->max_timestamp);
+        segment_appended(sg, &io, st->position, st->size, st->last_offset, st->max_timestamp);
         bytes += to_i64(st->size);
     }
     sg->size += bytes;
@@ -191,11 +188,17 @@ int plog_write(struct plog *pl, int64_t *ret_written)
     if (err >= 0) {
         *ret_written = pl->written;
     }
+    bool has_grown = pl->has_grown;
+    pl->has_grown = false;
     lock_give(&pl->lock);
+    if (has_grown && pl->env->on_grown != NULL) {
+        pl->env->on_grown(pl->env->on_grown_ctx);
+    }
     return err;
 }
 
-/* --- staging ----------------------------------------------------------------------------------- */
+/* --- staging -----------------------------------------------------------------------------------
+ */
 
 static struct producer_undo *new_undo(struct plog *pl, struct staged *st)
 {
@@ -212,8 +215,7 @@ static void stage(struct plog *pl,
                   const struct txn_marker *marker)
 {
     struct segment *sg = plog_active(pl);
-    pl->staged =
-        mem_grow(pl->staged, &pl->staged_cap, pl->staged_count + 1, sizeof(pl->staged[0]));
+    pl->staged = mem_grow(pl->staged, &pl->staged_cap, pl->staged_count + 1, sizeof(pl->staged[0]));
     struct staged *st = &pl->staged[pl->staged_count++];
     *st = (struct staged){
         .blob = blob_ref(blob),
@@ -253,7 +255,8 @@ static int make_room(struct plog *pl, const struct batch *b, int64_t now_ms)
     return plog_roll_locked(pl);
 }
 
-/* --- as leader --------------------------------------------------------------------------------- */
+/* --- as leader ---------------------------------------------------------------------------------
+ */
 
 static void refuse(struct plog_append_result *ret, enum kafka_error error, int64_t log_start)
 {
@@ -266,10 +269,12 @@ static void refuse(struct plog_append_result *ret, enum kafka_error error, int64
     };
 }
 
-/* Kafka tells the log's start when the log refused the batch, and not when it was refused before. */
+/* Kafka tells the log's start when the log refused the batch, and not when it was refused before.
+ */
 static int64_t start_for(const struct plog *pl, enum kafka_error error)
 {
-    bool is_before = error == KAFKA_ERROR_CORRUPT_MESSAGE || error == KAFKA_ERROR_MESSAGE_TOO_LARGE ||
+    bool is_before = error == KAFKA_ERROR_CORRUPT_MESSAGE ||
+                     error == KAFKA_ERROR_MESSAGE_TOO_LARGE ||
                      error == KAFKA_ERROR_RECORD_LIST_TOO_LARGE;
     return is_before ? -1 : pl->log_start;
 }
@@ -301,8 +306,9 @@ struct pending {
 };
 
 /* The batch as it will be stored: the client's, or the one that validation built anew. */
-static int
-pending_of(const struct plog_append *in, const struct validate_result *validated, struct pending *ret)
+static int pending_of(const struct plog_append *in,
+                      const struct validate_result *validated,
+                      struct pending *ret)
 {
     *ret = (struct pending){.blob = in->blob, .bytes = in->bytes, .b = in->batch};
     if (validated->rebuilt != NULL) {
@@ -333,13 +339,10 @@ static enum kafka_error check_producer(struct plog *pl,
     if (b->producer_id < 0 || in->origin == PLOG_RAFT) {
         return KAFKA_ERROR_NONE;
     }
-    enum kafka_error error = producer_state_check(
-        &pl->producers,
-        b,
-        marker,
-        in->origin == PLOG_CLIENT ? PRODUCER_RULES_ALL : PRODUCER_RULES_EPOCH,
-        &is_duplicate,
-        &duplicate);
+    enum kafka_error error =
+        producer_state_check(&pl->producers, b, marker,
+                             in->origin == PLOG_CLIENT ? PRODUCER_RULES_ALL : PRODUCER_RULES_EPOCH,
+                             &is_duplicate, &duplicate);
     if (is_duplicate) {
         *ret = (struct plog_append_result){
             .base_offset = duplicate.last_offset - duplicate.offset_delta,
@@ -434,7 +437,8 @@ int plog_append_as_leader(struct plog *pl,
     return plog_append_validated(pl, in, &validated, ret);
 }
 
-/* --- as follower ------------------------------------------------------------------------------- */
+/* --- as follower -------------------------------------------------------------------------------
+ */
 
 /* All batches whole, good and in order, before the first is staged. */
 static int check_follower_bytes(const uint8_t *bytes, size_t size, int64_t log_end)

@@ -1,9 +1,9 @@
 /*
- * Finding by time and by epoch: ListOffsets and OffsetForLeaderEpoch. UnifiedLog.fetchOffsetByTimestamp,
- * LogSegment.findOffsetByTimestamp.
+ * Finding by time and by epoch: ListOffsets and OffsetForLeaderEpoch.
+ * UnifiedLog.fetchOffsetByTimestamp, LogSegment.findOffsetByTimestamp.
  *
- * The segment, and in it the batch, are found under the lock by indexes and headers; the batch's records
- * are then read and inflated outside of it, from the file by reference.
+ * The segment, and in it the batch, are found under the lock by indexes and headers; the batch's
+ * records are then read and inflated outside of it, from the file by reference.
  */
 #include "storage/plog.h"
 
@@ -20,7 +20,8 @@ struct found {
     int64_t inflated_max;
 };
 
-static int take_found(struct plog *pl, struct segment *sg, const struct segment_io *io, struct found *f)
+static int
+take_found(struct plog *pl, struct segment *sg, const struct segment_io *io, struct found *f)
 {
     f->log_start = pl->log_start;
     f->inflated_max = pl->config.rules.max_decompressed_bytes > 0
@@ -30,9 +31,13 @@ static int take_found(struct plog *pl, struct segment *sg, const struct segment_
 }
 
 /* 1: the record is the one. */
-typedef bool (*record_test)(const struct found *f, int64_t timestamp, int64_t offset, int64_t wanted);
+typedef bool (*record_test)(const struct found *f,
+                            int64_t timestamp,
+                            int64_t offset,
+                            int64_t wanted);
 
-static int search_records(struct found *f, int64_t wanted, record_test test, struct plog_position *ret)
+static int
+search_records(struct found *f, int64_t wanted, record_test test, struct plog_position *ret)
 {
     struct batch b;
     uint8_t *bytes = mem_try_alloc(f->b.size);
@@ -78,7 +83,11 @@ static bool is_exactly(const struct found *f, int64_t timestamp, int64_t offset,
 }
 
 /* Where to begin in the first segment that reaches the time. */
-static int first_position(struct segment *sg, const struct segment_io *io, int64_t timestamp, int64_t log_start, int64_t *ret)
+static int first_position(struct segment *sg,
+                          const struct segment_io *io,
+                          int64_t timestamp,
+                          int64_t log_start,
+                          int64_t *ret)
 {
     struct log_path path;
     struct time_entry entry;
@@ -89,7 +98,8 @@ static int first_position(struct segment *sg, const struct segment_io *io, int64
     if (n < 0) {
         return n;
     }
-    int64_t offset = max_i64(n > 0 ? sg->base_offset + entry.relative_offset : sg->base_offset, log_start);
+    int64_t offset =
+        max_i64(n > 0 ? sg->base_offset + entry.relative_offset : sg->base_offset, log_start);
     if (offset <= sg->base_offset) {
         return 0;
     }
@@ -100,8 +110,13 @@ static int first_position(struct segment *sg, const struct segment_io *io, int64
     return r == ERR_CORRUPT ? 0 : r < 0 ? r : 0;
 }
 
-/* The next batch that may hold the time, from `*position` of the segment `*base` on; -1: from the start. */
-static int next_candidate(struct plog *pl, int64_t timestamp, int64_t *base, int64_t *position, struct found *f)
+/* The next batch that may hold the time, from `*position` of the segment `*base` on; -1: from the
+ * start. */
+static int next_candidate(struct plog *pl,
+                          int64_t timestamp,
+                          int64_t *base,
+                          int64_t *position,
+                          struct found *f)
 {
     int r = 0;
     lock_take(&pl->lock);
@@ -111,7 +126,14 @@ static int next_candidate(struct plog *pl, int64_t timestamp, int64_t *base, int
     }
     for (size_t i = 0; i < pl->segments_count && r == 0; i++) {
         struct segment *sg = pl->segments[i];
-        if (*base >= 0 ? sg->base_offset != *base : plog_largest_timestamp(pl, sg) < timestamp) {
+        int64_t largest = timestamp;
+        if (*base < 0) {
+            r = plog_largest_timestamp(pl, sg, &largest);
+            if (r < 0) {
+                break;
+            }
+        }
+        if (*base >= 0 ? sg->base_offset != *base : largest < timestamp) {
             continue;
         }
         if (sg->size == 0) {
@@ -122,7 +144,8 @@ static int next_candidate(struct plog *pl, int64_t timestamp, int64_t *base, int
             r = first_position(sg, &io, timestamp, pl->log_start, position);
         }
         if (r >= 0) {
-            r = segment_find_time(sg, &io, *position, timestamp, pl->log_start, &f->b, &f->position);
+            r = segment_find_time(sg, &io, *position, timestamp, pl->log_start, &f->b,
+                                  &f->position);
         }
         if (r == 1) {
             *position = f->position + to_i64(f->b.size);

@@ -1,9 +1,9 @@
 /*
- * Stable storage. A flush covers what is written when it begins: the bytes of every segment that has
- * unflushed ones (a roll leaves two or more), and the names that were made since the last flush: of
- * segment files in the log's directory, and of a new log's directory and partition.metadata. The
- * names are counted, so that of two flushes at once neither relies on a sync that the other has only
- * begun.
+ * Stable storage. A flush covers what is written when it begins: the bytes of every segment that
+ * has unflushed ones (a roll leaves two or more), and the names that were made since the last
+ * flush: of segment files in the log's directory, and of a new log's directory and
+ * partition.metadata. The names are counted, so that of two flushes at once neither relies on a
+ * sync that the other has only begun.
  *
  * A new log is one syncfs instead of a sync each of file, metadata file, directory and parent.
  *
@@ -16,7 +16,8 @@
 #include "base/err.h"
 #include "storage/plog_impl.h"
 
-/* --- flushing ---------------------------------------------------------------------------------- */
+/* --- flushing ----------------------------------------------------------------------------------
+ */
 
 static int add_file(struct plog *pl, struct plog_flush *f, struct segment *sg)
 {
@@ -125,7 +126,8 @@ static int flush_now(struct plog *pl)
     return err;
 }
 
-/* --- snapshots --------------------------------------------------------------------------------- */
+/* --- snapshots ---------------------------------------------------------------------------------
+ */
 
 void plog_note_snapshot(struct plog *pl, int64_t offset)
 {
@@ -141,8 +143,7 @@ void plog_note_snapshot(struct plog *pl, int64_t offset)
         pl->snapshots_cap = pl->snapshots_cap == 0 ? 1 : pl->snapshots_cap * 2;
         pl->snapshots = mem_realloc(pl->snapshots, pl->snapshots_cap * sizeof(pl->snapshots[0]));
     }
-    memmove(pl->snapshots + at + 1,
-            pl->snapshots + at,
+    memmove(pl->snapshots + at + 1, pl->snapshots + at,
             (pl->snapshots_count - at) * sizeof(pl->snapshots[0]));
     pl->snapshots[at] = offset;
     pl->snapshots_count++;
@@ -157,8 +158,7 @@ static int unlink_snapshot(struct plog *pl, size_t i)
         return err;
     }
     pl->snapshots_count--;
-    memmove(pl->snapshots + i,
-            pl->snapshots + i + 1,
+    memmove(pl->snapshots + i, pl->snapshots + i + 1,
             (pl->snapshots_count - i) * sizeof(pl->snapshots[0]));
     return 0;
 }
@@ -180,11 +180,24 @@ static bool is_segment_base(const struct plog *pl, int64_t offset)
     return i >= 0 && pl->segments[i]->base_offset == offset;
 }
 
-/* The newest ones stay, and those where a segment begins. */
+static bool is_newest_at(const struct plog *pl, size_t i, int64_t point)
+{
+    return pl->snapshots[i] <= point &&
+           (i + 1 == pl->snapshots_count || pl->snapshots[i + 1] > point);
+}
+
+bool plog_is_snapshot_needed(const struct plog *pl, size_t i)
+{
+    return is_newest_at(pl, i, pl->recovery_point) || is_newest_at(pl, i, pl->kept_point);
+}
+
+/* The newest ones stay, those where a segment begins, and those where a recovery would: the newer
+ * ones may not be stable, and lie beyond the recovery point. */
 static void thin_snapshots(struct plog *pl)
 {
     for (size_t i = 0; i + PLOG_SNAPSHOTS_KEEP < pl->snapshots_count;) {
-        if (is_segment_base(pl, pl->snapshots[i]) || unlink_snapshot(pl, i) < 0) {
+        if (is_segment_base(pl, pl->snapshots[i]) || plog_is_snapshot_needed(pl, i) ||
+            unlink_snapshot(pl, i) < 0) {
             i++;
         }
     }
@@ -212,7 +225,8 @@ int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable)
     return err;
 }
 
-/* --- recovery points --------------------------------------------------------------------------- */
+/* --- recovery points ---------------------------------------------------------------------------
+ */
 
 /* What a checkpoint writes, gathered under the lock and written outside of it. */
 struct checkpoint {
@@ -322,7 +336,8 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
     }
     lock_take(&pl->lock);
     if (err < 0 && err != -ENOSPC && err != -EDQUOT && err != -EMFILE && err != -ENFILE) {
-        pl->is_offline = true; /* it may have been a sync, and then names are lost without a trace */
+        pl->is_offline =
+            true; /* it may have been a sync, and then names are lost without a trace */
     }
     if (err >= 0 && cp.incarnation != pl->incarnation) {
         /* The log was cut meanwhile: what was put in place speaks of another one. */
@@ -350,10 +365,19 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
     return err;
 }
 
-/* --- the end ----------------------------------------------------------------------------------- */
+void plog_checkpointed(struct plog *pl, int64_t recovery_point)
+{
+    lock_take(&pl->lock);
+    pl->kept_point = recovery_point;
+    thin_snapshots(pl);
+    lock_give(&pl->lock);
+}
 
-/* Side files as Kafka leaves them at a clean stop. Not synced one by one: whoever declares the directory
- * clean syncs it as a whole before (log_dir_close). */
+/* --- the end -----------------------------------------------------------------------------------
+ */
+
+/* Side files as Kafka leaves them at a clean stop. Not synced one by one: whoever declares the
+ * directory clean syncs it as a whole before (log_dir_close). */
 static int finish_files(struct plog *pl)
 {
     struct log_path path;

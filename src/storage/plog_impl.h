@@ -7,6 +7,8 @@
  *   plog_read.c     reads bounded by log end, high watermark, last stable offset
  *   plog_find.c     by time and by epoch
  *   plog_flush.c    stable storage, recovery points
+ *   plog_metadata.c whose directory it is
+ *   plog_replay.c   producers from snapshots and batches
  *   recovery.c      opening: what is there, what of it is good
  *
  * Functions that end in _locked want the log's lock held.
@@ -87,17 +89,21 @@ struct plog {
     uint32_t read_marks;
     uint32_t incarnation; /* of the bytes: changes when the log is cut */
 
-    uint64_t names_made;  /* names of this log's directory: changes and how many of them are stable */
+    uint64_t
+        names_made; /* names of this log's directory: changes and how many of them are stable */
     uint64_t names_synced;
     int64_t unflushed_bytes;
     int64_t uncheckpointed_bytes;
     int64_t recovery_point;
-    int64_t told_point; /* the largest recovery point that may stand in a checkpoint file: when the log was cut
-                         * below it, no snapshot may make a recovery trust what lies under it */
+    int64_t kept_point; /* the recovery point that the checkpoint file holds */
+    /* The largest recovery point that may stand in a checkpoint file: when the log was cut below
+     * it, no snapshot may make a recovery trust what lies under it. */
+    int64_t told_point;
     int write_error; /* of a write inside an append, for the next plog_write */
     bool is_new;     /* its own name and partition.metadata are not stable */
     bool is_offline;
     bool is_changed; /* since it was opened: closing has something to do */
+    bool has_grown;  /* for on_grown */
 
     struct list flush_link; /* the flusher's, under its lock */
     bool is_queued;         /* the same */
@@ -116,7 +122,7 @@ struct plog *plog_release(struct plog *pl); /* memory and descriptors */
 void plog_add_write_mark(struct plog *pl, int64_t offset, int64_t segment_base, int64_t position);
 void plog_add_read_mark(struct plog *pl, int64_t offset, int64_t segment_base, int64_t position);
 /* LogSegment.largestTimestamp: the file's own time where the records have none. */
-int64_t plog_largest_timestamp(struct plog *pl, struct segment *sg);
+must_check int plog_largest_timestamp(struct plog *pl, struct segment *sg, int64_t *ret);
 /* The segment that may hold the offset: the last one with base <= offset; index or -1. */
 int64_t plog_segment_index(const struct plog *pl, int64_t offset);
 int64_t plog_last_stable_locked(const struct plog *pl);
@@ -138,9 +144,21 @@ bool plog_should_roll(struct plog *pl, const struct batch *b, int64_t now_ms);
 must_check int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable);
 bool plog_has_snapshot(const struct plog *pl, int64_t offset); /* as the newest one */
 void plog_note_snapshot(struct plog *pl, int64_t offset);
+/* Where a recovery from the present, or the persisted, recovery point would begin. */
+bool plog_is_snapshot_needed(const struct plog *pl, size_t i);
 must_check int plog_drop_snapshots_from(struct plog *pl, int64_t offset); /* those beyond it */
 
-/* recovery.c */
+/* plog_metadata.c */
+/* The topic id, from the file or for it: ERR_MISMATCH, ERR_MALFORMED. is_made: the directory is
+ * new. */
+must_check int plog_load_metadata(struct plog *pl,
+                                  const struct uuid *wanted,
+                                  bool is_made,
+                                  struct plog_recovery *report);
+
+/* plog_replay.c */
+/* The newest good snapshot at or below `limit`: its offset; -1: none, and no producers. */
+int64_t plog_load_snapshot(struct plog *pl, int64_t limit);
 /* From the newest snapshot that is not beyond the end, and the log behind it. */
 must_check int plog_rebuild_producers(struct plog *pl);
 

@@ -1,13 +1,13 @@
 /*
  * Reading: whole batches as runs of the segment's file. LogSegment.read, UnifiedLog.read.
  *
- * A read needs two places: where the batch with the asked offset begins, and the last batch boundary
- * within the limit and the bound. A reader that follows the log finds both among the marks (where
- * writes and reads ended lately); others go through the index and a few headers.
+ * A read needs two places: where the batch with the asked offset begins, and the last batch
+ * boundary within the limit and the bound. A reader that follows the log finds both among the marks
+ * (where writes and reads ended lately); others go through the index and a few headers.
  *
- * What this process has not appended is checked before it is sent, once, READ_CHECK_BYTES at a time, so
- * that one read of a cold log does not hold a loop. With no_wait nothing that may wait for a disk is
- * done: the caller gets -EAGAIN and asks plog_warm elsewhere.
+ * What this process has not appended is checked before it is sent, once, READ_CHECK_BYTES at a
+ * time, so that one read of a cold log does not hold a loop. With no_wait nothing that may wait for
+ * a disk is done: the caller gets -EAGAIN and asks plog_warm elsewhere.
  */
 #include "storage/plog.h"
 
@@ -88,7 +88,8 @@ static int end_position(struct plog *pl,
     return r < 0 ? r : 0;
 }
 
-/* The first batch to send. 1; 0: this segment has none (a gap at its end); errors of segment_locate. */
+/* The first batch to send. 1; 0: this segment has none (a gap at its end); errors of
+ * segment_locate. */
 static int find_start(struct plog *pl,
                       struct segment *sg,
                       const struct segment_io *io,
@@ -97,8 +98,10 @@ static int find_start(struct plog *pl,
                       int64_t *ret_offset)
 {
     struct batch b;
-    if (find_mark(pl, offset, sg->base_offset, ret_position) && *ret_position < sg->size &&
-        segment_hole_of(sg, offset) == NULL) {
+    /* Only where the batch is known to be good: what is wrong with another one, the way there
+     * tells. */
+    if (find_mark(pl, offset, sg->base_offset, ret_position) &&
+        segment_is_verified(sg, *ret_position, *ret_position + 1)) {
         *ret_offset = offset;
         return 1;
     }
@@ -109,7 +112,8 @@ static int find_start(struct plog *pl,
     return r;
 }
 
-static int first_batch_size(struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
+static int
+first_batch_size(struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
 {
     uint8_t header[BATCH_HEADER_BYTES];
     struct batch b;
@@ -137,7 +141,8 @@ struct extent {
     bool is_cut_short;
 };
 
-/* How far the answer goes: `limit` bytes from ex->from, at most to ex->to, whole checked batches. */
+/* How far the answer goes: `limit` bytes from ex->from, at most to ex->to, whole checked batches.
+ */
 static int find_extent(struct segment *sg,
                        const struct segment_io *io,
                        const struct plog_read *how,
@@ -178,7 +183,8 @@ static int find_extent(struct segment *sg,
     return err;
 }
 
-/* --- aborted transactions ---------------------------------------------------------------------- */
+/* --- aborted transactions ----------------------------------------------------------------------
+ */
 
 struct collect {
     struct arena *arena;
@@ -220,7 +226,11 @@ static int compare_aborted(const void *a, const void *b)
 }
 
 /* Kafka's upper bound: the index entry behind what is read, else the end of the segment. */
-static int upper_bound(struct plog *pl, struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
+static int upper_bound(struct plog *pl,
+                       struct segment *sg,
+                       const struct segment_io *io,
+                       int64_t position,
+                       int64_t *ret)
 {
     struct log_path path;
     struct offset_entry entry;
@@ -259,7 +269,8 @@ static int collect_aborted(struct plog *pl,
     return err;
 }
 
-/* --- reads ------------------------------------------------------------------------------------- */
+/* --- reads -------------------------------------------------------------------------------------
+ */
 
 static int send_extent(struct segment *sg,
                        const struct segment_io *io,
@@ -272,7 +283,8 @@ static int send_extent(struct segment *sg,
         return err;
     }
     int64_t recent = max_i64(sg->appended_from, sg->size - SEGMENT_RECENT_BYTES);
-    if (io->no_wait && ex->from < recent && !fs_is_cached(file, ex->from, to_size(ex->to - ex->from))) {
+    if (io->no_wait && ex->from < recent &&
+        !fs_is_cached(file, ex->from, to_size(ex->to - ex->from))) {
         err = -EAGAIN;
     } else {
         rope_add_file(rope, file, ex->from, to_size(ex->to - ex->from));
@@ -373,7 +385,8 @@ int plog_read(struct plog *pl,
     return err;
 }
 
-/* --- warming ----------------------------------------------------------------------------------- */
+/* --- warming -----------------------------------------------------------------------------------
+ */
 
 void plog_warm(struct plog *pl, int64_t offset, int64_t max_bytes)
 {
@@ -415,13 +428,15 @@ void plog_warm(struct plog *pl, int64_t offset, int64_t max_bytes)
         struct segment *sg = pl->segments[i];
         if (segment_locate(sg, &io, offset, 0, &b, &ex.from) == 1) {
             ex.to = min_i64(sg->size, ex.from + max_i64(max_bytes, to_i64(b.size)));
-            IGNORE(segment_verify(sg, &io, ex.from, b.base_offset, ex.to, &end, &next)); /* the read will tell */
+            IGNORE(segment_verify(sg, &io, ex.from, b.base_offset, ex.to, &end,
+                                  &next)); /* the read will tell */
         }
     }
     lock_give(&pl->lock);
 }
 
-/* --- estimates --------------------------------------------------------------------------------- */
+/* --- estimates ---------------------------------------------------------------------------------
+ */
 
 /* A position at or below the offset, by what is in memory or one index lookup. */
 static int64_t rough_position(struct plog *pl, struct segment *sg, int64_t offset)
@@ -443,7 +458,8 @@ static int64_t rough_position(struct plog *pl, struct segment *sg, int64_t offse
         return position;
     }
     log_path_of(&path, io.dir, sg->base_offset, INDEX_SUFFIX);
-    int n = sparse_index_find_offset(&sg->offsets, io.fs, path.text, offset - sg->base_offset, &entry);
+    int n =
+        sparse_index_find_offset(&sg->offsets, io.fs, path.text, offset - sg->base_offset, &entry);
     return n > 0 ? min_i64(max_i64(entry.position, 0), sg->size) : 0;
 }
 

@@ -1,11 +1,11 @@
 /*
  * Segments come and go: rolling, cutting the end off, dropping the front. LocalLog and UnifiedLog.
  *
- * Order on the disk. A new segment's name and the bytes of the one before are part of the next flush.
- * Segments that leave at the end go newest first and the directory is synced before the log takes
- * anything new at those offsets: otherwise a power cut could bring an old segment back behind new
- * batches. Segments that leave at the front go oldest first; one that comes back after a power cut
- * lies below the log start, or is deleted again.
+ * Order on the disk. A new segment's name and the bytes of the one before are part of the next
+ * flush. Segments that leave at the end go newest first and the directory is synced before the log
+ * takes anything new at those offsets: otherwise a power cut could bring an old segment back behind
+ * new batches. Segments that leave at the front go oldest first; one that comes back after a power
+ * cut lies below the log start, or is deleted again.
  */
 #include "storage/plog.h"
 
@@ -15,8 +15,8 @@
 
 void plog_insert_segment(struct plog *pl, struct segment *sg)
 {
-    pl->segments = mem_grow(
-        pl->segments, &pl->segments_cap, pl->segments_count + 1, sizeof(struct segment *));
+    pl->segments =
+        mem_grow(pl->segments, &pl->segments_cap, pl->segments_count + 1, sizeof(struct segment *));
     pl->segments[pl->segments_count++] = sg;
 }
 
@@ -30,7 +30,8 @@ static int64_t jitter_ms(const struct plog *pl)
     return (int64_t)(h % (uint64_t)min_i64(pl->config.segment_jitter_ms, pl->config.segment_ms));
 }
 
-static bool is_old_enough(struct plog *pl, struct segment *sg, const struct batch *b, int64_t now_ms)
+static bool
+is_old_enough(struct plog *pl, struct segment *sg, const struct batch *b, int64_t now_ms)
 {
     struct segment_io io = plog_io(pl, false);
     if (segment_load_first_timestamp(sg, &io) < 0) {
@@ -62,6 +63,14 @@ bool plog_should_roll(struct plog *pl, const struct batch *b, int64_t now_ms)
         return true;
     }
     return is_old_enough(pl, sg, b, now_ms);
+}
+
+bool plog_would_roll(struct plog *pl, const struct batch *b, int64_t now_ms)
+{
+    lock_take(&pl->lock);
+    bool rolls = plog_should_roll(pl, b, now_ms);
+    lock_give(&pl->lock);
+    return rolls;
 }
 
 /* Takes preallocated space back. */
@@ -120,17 +129,20 @@ int plog_roll_locked(struct plog *pl)
     sg->is_time_known = true;
     plog_insert_segment(pl, sg);
     pl->is_changed = true;
-    /* A snapshot spares a replay; a failure to write it costs nothing else. One that a checkpoint has made
-     * stable must not be replaced by one that is not, nor stand in for one after the log was cut. */
+    /* A snapshot spares a replay; a failure to write it costs nothing else. One that a checkpoint
+     * has made stable must not be replaced by one that is not, nor stand in for one after the log
+     * was cut. */
     if (!plog_has_snapshot(pl, pl->log_end) && pl->log_end > pl->told_point) {
         IGNORE(plog_save_snapshot(pl, pl->log_end, false));
     }
     return 0;
 }
 
-/* --- the front --------------------------------------------------------------------------------- */
+/* --- the front ---------------------------------------------------------------------------------
+ */
 
-/* Takes the first `count` segments out of the log; the caller unlinks and frees them outside the lock. */
+/* Takes the first `count` segments out of the log; the caller unlinks and frees them outside the
+ * lock. */
 static struct segment **detach_front(struct plog *pl, size_t count)
 {
     check(count < pl->segments_count);
@@ -155,7 +167,8 @@ static struct segment **detach_front(struct plog *pl, size_t count)
 static size_t detach_snapshots(struct plog *pl, int64_t below, int64_t **ret)
 {
     size_t count = 0;
-    while (count + PLOG_SNAPSHOTS_KEEP < pl->snapshots_count && pl->snapshots[count] < below) {
+    while (count + PLOG_SNAPSHOTS_KEEP < pl->snapshots_count && pl->snapshots[count] < below &&
+           !plog_is_snapshot_needed(pl, count)) {
         count++;
     }
     *ret = NULL;
@@ -168,7 +181,11 @@ static size_t detach_snapshots(struct plog *pl, int64_t below, int64_t **ret)
     return count;
 }
 
-static int remove_front(struct plog *pl, struct segment **gone, size_t count, int64_t *snapshots, size_t snapshots_count)
+static int remove_front(struct plog *pl,
+                        struct segment **gone,
+                        size_t count,
+                        int64_t *snapshots,
+                        size_t snapshots_count)
 {
     struct segment_io io = plog_io(pl, false);
     bool has_txns = false;
@@ -179,7 +196,8 @@ static int remove_front(struct plog *pl, struct segment **gone, size_t count, in
         has_txns = has_txns || gone[i]->txns.count > 0;
     }
     if (has_txns && first >= 0) {
-        /* Batches that come back after a power cut must not come back without their aborted transactions. */
+        /* Batches that come back after a power cut must not come back without their aborted
+         * transactions. */
         first = fs_sync_dir(pl->env->fs, plog_path(pl));
     }
     for (size_t i = 0; i < count; i++) {
@@ -190,7 +208,8 @@ static int remove_front(struct plog *pl, struct segment **gone, size_t count, in
     for (size_t i = 0; i < snapshots_count; i++) {
         struct log_path path;
         log_path_of(&path, plog_path(pl), snapshots[i], SNAPSHOT_SUFFIX);
-        IGNORE(fs_unlink(pl->env->fs, path.text)); /* a stale one is ignored when the log is opened */
+        IGNORE(
+            fs_unlink(pl->env->fs, path.text)); /* a stale one is ignored when the log is opened */
     }
     mem_free(gone);
     mem_free(snapshots);
@@ -202,103 +221,219 @@ static int remove_front(struct plog *pl, struct segment **gone, size_t count, in
     return first;
 }
 
-int plog_advance_log_start(struct plog *pl, int64_t offset)
+/* A recovery begins at the first segment when the persisted point lies below it: then what is known
+ * of producers and open transactions that began before must be in a stable snapshot at its base.
+ * Without the lock: the first sync here is of a file that a roll has written and not synced. */
+static int make_front_stable(struct plog *pl, int64_t base)
+{
+    struct log_path path;
+    struct fs_file *file;
+    log_path_of(&path, plog_path(pl), base, SNAPSHOT_SUFFIX);
+    int err = fs_open(pl->env->fs, path.text, FS_WRITE, &file);
+    if (err < 0) {
+        return err;
+    }
+    err = fs_datasync(file);
+    fs_file_unref(file);
+    if (err >= 0) {
+        err = fs_sync_dir(pl->env->fs, plog_path(pl));
+    }
+    if (err < 0) {
+        plog_set_offline(pl); /* the next sync may be told less than the truth */
+    }
+    return err;
+}
+
+/* Removes all segments below the one that begins at `base`. Returns how many. */
+static int drop_front(struct plog *pl, int64_t base)
 {
     int64_t *snapshots = NULL;
-    lock_take(&pl->lock);
-    int err = pl->is_offline ? ERR_OFFLINE : offset > pl->high_watermark ? ERR_BAD_ARGUMENT : 0;
+    size_t snapshots_count = 0;
     struct segment **gone = NULL;
     size_t count = 0;
-    size_t snapshots_count = 0;
-    if (err >= 0 && offset > pl->log_start) {
-        pl->log_start = offset;
-        while (count + 1 < pl->segments_count && pl->segments[count + 1]->base_offset <= offset) {
-            count++;
-        }
-        pl->flushed = max_i64(pl->flushed, offset);
-        epoch_cache_truncate_start(&pl->epochs, pl->log_start);
+    lock_take(&pl->lock);
+    bool wants_snapshot = pl->producers.map.count > 0 && pl->kept_point < base;
+    lock_give(&pl->lock);
+    int err = wants_snapshot ? make_front_stable(pl, base) : 0;
+    if (err < 0) {
+        return err;
+    }
+    lock_take(&pl->lock);
+    int64_t i = plog_segment_index(pl, base);
+    if (i > 0 && pl->segments[i]->base_offset == base && !pl->is_offline) {
+        count = to_size(i);
         gone = detach_front(pl, count);
-        snapshots_count = detach_snapshots(pl, pl->segments[0]->base_offset, &snapshots);
-        pl->is_changed = true;
+        snapshots_count = detach_snapshots(pl, base, &snapshots);
     }
     lock_give(&pl->lock);
     int removed = remove_front(pl, gone, count, snapshots, snapshots_count);
-    return err < 0 ? err : removed;
+    return removed < 0 ? removed : to_i32(to_i64(count));
 }
 
-int64_t plog_largest_timestamp(struct plog *pl, struct segment *sg)
+int plog_advance_log_start(struct plog *pl, int64_t offset)
+{
+    int64_t base = -1;
+    lock_take(&pl->lock);
+    int err = pl->is_offline ? ERR_OFFLINE : offset > pl->high_watermark ? ERR_BAD_ARGUMENT : 0;
+    if (err >= 0 && offset > pl->log_start) {
+        pl->log_start = offset;
+        pl->flushed = max_i64(pl->flushed, offset);
+        epoch_cache_truncate_start(&pl->epochs, pl->log_start);
+        base = pl->segments[to_size(max_i64(plog_segment_index(pl, offset), 0))]->base_offset;
+        pl->is_changed = true;
+    }
+    lock_give(&pl->lock);
+    if (err < 0 || base < 0) {
+        return err;
+    }
+    err = drop_front(pl, base);
+    return err < 0 ? err : 0;
+}
+
+int plog_largest_timestamp(struct plog *pl, struct segment *sg, int64_t *ret)
 {
     struct segment_io io = plog_io(pl, false);
-    if (segment_load_times(sg, &io) >= 0 && sg->max_timestamp >= 0) {
-        return sg->max_timestamp;
-    }
     struct log_path path;
     struct fs_stat st;
-    log_path_of(&path, io.dir, sg->base_offset, LOG_SUFFIX);
-    return fs_stat(io.fs, path.text, &st) >= 0 ? st.mtime_ms : sg->created_ms;
+    int err = sg->has_file ? segment_load_times(sg, &io) : 0;
+    if (err < 0) {
+        return err;
+    }
+    *ret = sg->max_timestamp;
+    if (sg->max_timestamp < 0) {
+        log_path_of(&path, io.dir, sg->base_offset, LOG_SUFFIX);
+        err = fs_stat(io.fs, path.text, &st);
+        *ret = err >= 0 ? st.mtime_ms : sg->created_ms;
+    }
+    return err == -ENOENT ? 0 : err;
 }
 
-static bool is_expired(struct plog *pl, struct segment *sg, int64_t now_ms, int64_t *excess)
+/* 1, 0, or why that cannot be said: then the segment stays. */
+static int is_expired(struct plog *pl, struct segment *sg, int64_t now_ms, int64_t *excess)
 {
     if (sg->end_offset <= pl->log_start && sg != plog_active(pl)) {
-        return true;
+        return 1;
     }
     if (!pl->config.is_delete_policy || sg->end_offset > pl->high_watermark) {
-        return false;
+        return 0;
     }
-    if (pl->config.retention_ms >= 0 &&
-        now_ms - plog_largest_timestamp(pl, sg) > pl->config.retention_ms) {
-        *excess -= sg->size;
-        return true;
+    if (pl->config.retention_ms >= 0) {
+        int64_t largest;
+        int err = plog_largest_timestamp(pl, sg, &largest);
+        if (err < 0) {
+            return err;
+        }
+        if (now_ms - largest > pl->config.retention_ms) {
+            *excess -= sg->size;
+            return 1;
+        }
     }
     if (pl->config.retention_bytes >= 0 && *excess - sg->size >= 0) {
         *excess -= sg->size;
-        return true;
+        return 1;
     }
-    return false;
+    return 0;
+}
+
+/* How many segments at the front have expired. When it is all of them an empty one is made behind.
+ */
+static int count_expired(struct plog *pl, int64_t now_ms, size_t *ret)
+{
+    int64_t excess = -max_i64(pl->config.retention_bytes, 0);
+    *ret = 0;
+    for (size_t i = 0; i < pl->segments_count; i++) {
+        excess += pl->segments[i]->size;
+    }
+    while (*ret < pl->segments_count) {
+        struct segment *sg = pl->segments[*ret];
+        int r = is_expired(pl, sg, now_ms, &excess);
+        if (r <= 0) {
+            return r;
+        }
+        if (sg == plog_active(pl)) {
+            if (sg->size == 0 || pl->staged_count > 0 || pl->write_error < 0) {
+                return 0;
+            }
+            r = plog_roll_locked(pl);
+            if (r < 0) {
+                return r;
+            }
+            ++*ret;
+            return 0;
+        }
+        ++*ret;
+    }
+    return 0;
 }
 
 int plog_apply_retention(struct plog *pl, int64_t now_ms)
 {
-    int64_t *snapshots = NULL;
-    size_t snapshots_count = 0;
-    struct segment **gone = NULL;
     size_t count = 0;
+    int64_t base = -1;
     lock_take(&pl->lock);
     int err = pl->is_offline ? ERR_OFFLINE : 0;
     if (err >= 0 && pl->staged_count == 0 && pl->config.producer_id_expiration_ms > 0) {
         IGNORE(producer_state_expire(&pl->producers, now_ms, pl->config.producer_id_expiration_ms));
     }
+    if (err >= 0) {
+        err = count_expired(pl, now_ms, &count);
+    }
+    if (count > 0) {
+        base = pl->segments[count]->base_offset;
+    }
+    lock_give(&pl->lock);
+    int removed = base < 0 ? 0 : drop_front(pl, base);
+    return err < 0 ? err : removed;
+}
+
+static int64_t add_or_never(int64_t at_ms, int64_t wait_ms)
+{
+    return wait_ms > INT64_MAX - 1 - max_i64(at_ms, 0) ? INT64_MAX : at_ms + wait_ms + 1;
+}
+
+/* Of the oldest segment: the others are not younger in effect, since segments go from the front. */
+static int64_t first_segment_expiry(struct plog *pl)
+{
+    struct segment *sg = pl->segments[0];
+    int64_t largest;
     int64_t excess = -max_i64(pl->config.retention_bytes, 0);
+    if (!pl->config.is_delete_policy || sg->size == 0) {
+        return INT64_MAX;
+    }
     for (size_t i = 0; i < pl->segments_count; i++) {
         excess += pl->segments[i]->size;
     }
-    while (err >= 0 && count < pl->segments_count &&
-           is_expired(pl, pl->segments[count], now_ms, &excess)) {
-        if (pl->segments[count] == plog_active(pl)) {
-            /* Everything is old: an empty segment remains. */
-            if (pl->segments[count]->size == 0 || pl->staged_count > 0 || pl->write_error < 0) {
-                break;
-            }
-            err = plog_roll_locked(pl);
-            if (err < 0) {
-                break;
-            }
-            count++;
-            break;
-        }
-        count++;
+    if (pl->config.retention_bytes >= 0 && excess >= sg->size) {
+        return 0;
     }
-    if (count > 0) {
-        gone = detach_front(pl, count);
-        snapshots_count = detach_snapshots(pl, pl->segments[0]->base_offset, &snapshots);
+    if (pl->config.retention_ms < 0) {
+        return INT64_MAX;
     }
-    lock_give(&pl->lock);
-    int removed = remove_front(pl, gone, count, snapshots, snapshots_count);
-    return err < 0 ? err : removed < 0 ? removed : to_i32(to_i64(count));
+    return plog_largest_timestamp(pl, sg, &largest) < 0
+               ? 0
+               : add_or_never(largest, pl->config.retention_ms);
 }
 
-/* --- the end ----------------------------------------------------------------------------------- */
+int64_t plog_next_expiry(struct plog *pl)
+{
+    int64_t at_ms = INT64_MAX;
+    lock_take(&pl->lock);
+    if (!pl->is_offline) {
+        at_ms = first_segment_expiry(pl);
+        hmap_foreach (node, &pl->producers.map) {
+            const struct producer_entry *pe = container_of(node, struct producer_entry, node);
+            if (pe->txn_first_offset < 0 && pl->config.producer_id_expiration_ms > 0) {
+                at_ms = min_i64(
+                    at_ms, add_or_never(pe->last_timestamp, pl->config.producer_id_expiration_ms));
+            }
+        }
+    }
+    lock_give(&pl->lock);
+    return at_ms;
+}
+
+/* --- the end -----------------------------------------------------------------------------------
+ */
 
 /* Removes the segments from index `from` on, newest first. */
 static int remove_end(struct plog *pl, size_t from)
@@ -369,6 +504,7 @@ static void set_end(struct plog *pl, int64_t offset)
     pl->flushed = min_i64(pl->flushed, offset);
     pl->high_watermark = min_i64(pl->high_watermark, offset);
     pl->recovery_point = min_i64(pl->recovery_point, offset);
+    pl->kept_point = min_i64(pl->kept_point, offset);
     pl->incarnation++;
     memset(pl->marks, 0, sizeof(pl->marks));
     pl->is_changed = true;
@@ -383,7 +519,8 @@ static int truncate_locked(struct plog *pl, int64_t offset)
         err = plog_drop_snapshots_from(pl, offset);
     }
     if (err >= 0) {
-        /* Without them a recovery in between scans what is about to change, whatever its recovery point. */
+        /* Without them a recovery in between scans what is about to change, whatever its recovery
+         * point. */
         err = fs_sync_dir(pl->env->fs, plog_path(pl));
     }
     if (err >= 0) {

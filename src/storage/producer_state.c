@@ -1,6 +1,6 @@
 /*
- * Producer state of one log. Its snapshot, `<offset>.snapshot`: the state of the log up to (without)
- * that offset, big-endian:
+ * Producer state of one log. Its snapshot, `<offset>.snapshot`: the state of the log up to
+ * (without) that offset, big-endian:
  *
  *   at 0  2  version 1
  *   at 2  4  CRC-32C of all that follows
@@ -41,7 +41,7 @@ void producer_state_init(struct producer_state *ps, uint64_t seed)
 
 void producer_state_clear(struct producer_state *ps)
 {
-    hmap_foreach(node, &ps->map) {
+    hmap_foreach (node, &ps->map) {
         hmap_remove(&ps->map, node);
         mem_free(container_of(node, struct producer_entry, node));
     }
@@ -70,7 +70,8 @@ static struct producer_entry *find_entry(const struct producer_state *ps, int64_
     return NULL;
 }
 
-const struct producer_entry *producer_state_find(const struct producer_state *ps, int64_t producer_id)
+const struct producer_entry *producer_state_find(const struct producer_state *ps,
+                                                 int64_t producer_id)
 {
     return find_entry(ps, producer_id);
 }
@@ -154,7 +155,8 @@ int64_t producer_state_first_unstable(const struct producer_state *ps)
     return first;
 }
 
-/* ProducerStateManager.lastStableOffset: where the log will be stable when this transaction is gone. */
+/* ProducerStateManager.lastStableOffset: where the log will be stable when this transaction is
+ * gone. */
 static int64_t stable_without(const struct producer_state *ps, const struct completed_txn *ct)
 {
     for (size_t i = 0; i < ps->ongoing.count; i++) {
@@ -230,9 +232,8 @@ static enum kafka_error check_sequence(const struct producer_entry *pe, const st
                                                     : KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER;
 }
 
-static bool find_duplicate(const struct producer_entry *pe,
-                           const struct batch *b,
-                           struct producer_batch *ret)
+static bool
+find_duplicate(const struct producer_entry *pe, const struct batch *b, struct producer_batch *ret)
 {
     if (b->producer_epoch != pe->producer_epoch) {
         return false;
@@ -281,8 +282,9 @@ enum kafka_error producer_state_check(const struct producer_state *ps,
             return error;
         }
     }
-    return known->txn_first_offset >= 0 && !batch_is_transactional(b) ? KAFKA_ERROR_INVALID_TXN_STATE
-                                                                      : KAFKA_ERROR_NONE;
+    return known->txn_first_offset >= 0 && !batch_is_transactional(b)
+               ? KAFKA_ERROR_INVALID_TXN_STATE
+               : KAFKA_ERROR_NONE;
 }
 
 /* --- changes ---------------------------------------------------------------------------------- */
@@ -311,12 +313,11 @@ static void apply_marker(struct producer_state *ps,
         };
         ret->last_stable_offset = stable_without(ps, ret);
         txns_remove(&ps->ongoing, ret->first_offset);
-        txns_insert(&ps->unreplicated,
-                    (struct open_txn){
-                        .first_offset = ret->first_offset,
-                        .last_offset = ret->last_offset,
-                        .producer_id = ret->producer_id,
-                    });
+        txns_insert(&ps->unreplicated, (struct open_txn){
+                                           .first_offset = ret->first_offset,
+                                           .last_offset = ret->last_offset,
+                                           .producer_id = ret->producer_id,
+                                       });
     }
     set_epoch(pe, b->producer_epoch);
     pe->txn_first_offset = -1;
@@ -342,12 +343,11 @@ static bool apply_data(struct producer_state *ps, struct producer_entry *pe, con
         return false;
     }
     pe->txn_first_offset = b->base_offset;
-    txns_insert(&ps->ongoing,
-                (struct open_txn){
-                    .first_offset = b->base_offset,
-                    .last_offset = -1,
-                    .producer_id = pe->producer_id,
-                });
+    txns_insert(&ps->ongoing, (struct open_txn){
+                                  .first_offset = b->base_offset,
+                                  .last_offset = -1,
+                                  .producer_id = pe->producer_id,
+                              });
     return true;
 }
 
@@ -392,12 +392,11 @@ void producer_state_revert(struct producer_state *ps, const struct producer_undo
     }
     if (undo->completed.is_set) {
         txns_remove(&ps->unreplicated, undo->completed.first_offset);
-        txns_insert(&ps->ongoing,
-                    (struct open_txn){
-                        .first_offset = undo->completed.first_offset,
-                        .last_offset = -1,
-                        .producer_id = undo->completed.producer_id,
-                    });
+        txns_insert(&ps->ongoing, (struct open_txn){
+                                      .first_offset = undo->completed.first_offset,
+                                      .last_offset = -1,
+                                      .producer_id = undo->completed.producer_id,
+                                  });
     }
     if (!undo->was_known) {
         remove_entry(ps, pe);
@@ -416,7 +415,7 @@ static bool is_expired(const struct producer_entry *pe, int64_t now_ms, int64_t 
 size_t producer_state_expire(struct producer_state *ps, int64_t now_ms, int64_t expiration_ms)
 {
     size_t count = 0;
-    hmap_foreach(node, &ps->map) {
+    hmap_foreach (node, &ps->map) {
         struct producer_entry *pe = container_of(node, struct producer_entry, node);
         if (is_expired(pe, now_ms, expiration_ms)) {
             remove_entry(ps, pe);
@@ -449,7 +448,7 @@ void producer_state_encode(const struct producer_state *ps, uint8_t **ret, size_
     size_t len = SNAPSHOT_HEADER_BYTES + ps->map.count * SNAPSHOT_ENTRY_BYTES;
     uint8_t *bytes = mem_alloc(len);
     uint8_t *at = bytes + SNAPSHOT_HEADER_BYTES;
-    hmap_foreach(node, &ps->map) {
+    hmap_foreach (node, &ps->map) {
         encode_entry(at, container_of(node, struct producer_entry, node));
         at += SNAPSHOT_ENTRY_BYTES;
     }
@@ -461,10 +460,8 @@ void producer_state_encode(const struct producer_state *ps, uint8_t **ret, size_
     *ret_len = len;
 }
 
-static void decode_entry(struct producer_state *ps,
-                         const uint8_t *from,
-                         int64_t now_ms,
-                         int64_t expiration_ms)
+static void
+decode_entry(struct producer_state *ps, const uint8_t *from, int64_t now_ms, int64_t expiration_ms)
 {
     struct producer_entry pe = empty_entry((int64_t)load_be64(from));
     struct producer_batch last = {
@@ -491,12 +488,11 @@ static void decode_entry(struct producer_state *ps,
     pe.node = at->node;
     *at = pe;
     if (pe.txn_first_offset >= 0) {
-        txns_insert(&ps->ongoing,
-                    (struct open_txn){
-                        .first_offset = pe.txn_first_offset,
-                        .last_offset = -1,
-                        .producer_id = pe.producer_id,
-                    });
+        txns_insert(&ps->ongoing, (struct open_txn){
+                                      .first_offset = pe.txn_first_offset,
+                                      .last_offset = -1,
+                                      .producer_id = pe.producer_id,
+                                  });
     }
 }
 
@@ -518,8 +514,8 @@ int producer_state_decode(struct producer_state *ps,
         return ERR_MALFORMED;
     }
     for (uint32_t i = 0; i < count; i++) {
-        decode_entry(
-            ps, from + SNAPSHOT_HEADER_BYTES + (size_t)i * SNAPSHOT_ENTRY_BYTES, now_ms, expiration_ms);
+        decode_entry(ps, from + SNAPSHOT_HEADER_BYTES + (size_t)i * SNAPSHOT_ENTRY_BYTES, now_ms,
+                     expiration_ms);
     }
     return 0;
 }

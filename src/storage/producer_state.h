@@ -1,12 +1,12 @@
 /*
- * What a log knows of its producers (P but for the snapshot files): the last five batches of each for
- * duplicates and sequences, its epoch, its open transaction; and the open transactions of the log in
- * order, which give the last stable offset. Kafka's ProducerStateManager, ProducerStateEntry and
- * ProducerAppendInfo (KIP-98).
+ * What a log knows of its producers (P but for the snapshot files): the last five batches of each
+ * for duplicates and sequences, its epoch, its open transaction; and the open transactions of the
+ * log in order, which give the last stable offset. Kafka's ProducerStateManager, ProducerStateEntry
+ * and ProducerAppendInfo (KIP-98).
  *
  * producer_state_check decides, producer_state_apply changes: a replay of the log after a restart
- * takes the second road alone. A change can be undone, newest first, as long as nothing else happened.
- * Thread: the owner's (plog's lock).
+ * takes the second road alone. A change can be undone, newest first, as long as nothing else
+ * happened. Thread: the owner's (plog's lock).
  */
 #ifndef STORAGE_PRODUCER_STATE_H
 #define STORAGE_PRODUCER_STATE_H
@@ -93,8 +93,8 @@ void producer_state_clear(struct producer_state *ps);
 /* ERR_MALFORMED when a control batch cannot be read. `b` is whole (b->bytes). */
 must_check int txn_marker_read(const struct batch *b, struct txn_marker *ret);
 
-/* What Kafka answers to this batch. is_duplicate: *ret_duplicate is the batch that it repeats. `marker`
- * is NULL for data. */
+/* What Kafka answers to this batch. is_duplicate: *ret_duplicate is the batch that it repeats.
+ * `marker` is NULL for data. */
 enum kafka_error producer_state_check(const struct producer_state *ps,
                                       const struct batch *b,
                                       const struct txn_marker *marker,
@@ -113,14 +113,18 @@ void producer_state_revert(struct producer_state *ps, const struct producer_undo
 void producer_state_replicated(struct producer_state *ps, int64_t high_watermark);
 int64_t producer_state_first_unstable(const struct producer_state *ps); /* INT64_MAX: none */
 
-const struct producer_entry *producer_state_find(const struct producer_state *ps, int64_t producer_id);
+const struct producer_entry *producer_state_find(const struct producer_state *ps,
+                                                 int64_t producer_id);
 /* Forgets producers that are idle since expiration_ms and have no open transaction; how many. */
 size_t producer_state_expire(struct producer_state *ps, int64_t now_ms, int64_t expiration_ms);
 
 /* The snapshot file's bytes, mem_alloc'ed. */
 void producer_state_encode(const struct producer_state *ps, uint8_t **ret, size_t *ret_len);
 /* ERR_MALFORMED: damaged; the state is empty then. Expired producers are left out. */
-must_check int producer_state_decode(
-    struct producer_state *ps, const void *bytes, size_t len, int64_t now_ms, int64_t expiration_ms);
+must_check int producer_state_decode(struct producer_state *ps,
+                                     const void *bytes,
+                                     size_t len,
+                                     int64_t now_ms,
+                                     int64_t expiration_ms);
 
 #endif

@@ -1,21 +1,24 @@
 /*
- * Opening a log: finding out what is there and what of it is good. LogLoader and LogSegment.recover.
+ * Opening a log: finding out what is there and what of it is good. LogLoader and
+ * LogSegment.recover.
  *
- * After a clean stop nothing is scanned: the last few batches (behind the last index entry) give the
- * log end, and a snapshot at that offset gives the producers. Anything that does not fit leads to the
- * long way.
+ * After a clean stop nothing is scanned: the last few batches (behind the last index entry) give
+ * the log end, and a snapshot at that offset gives the producers. Anything that does not fit leads
+ * to the long way.
  *
  * The long way begins at X, the newest producer snapshot at or below the recovery point; all below
  * is known to be on stable storage, with its index entries, aborted transactions and epochs. From X
- * on each batch has its CRC checked, and indexes, epochs, producers and aborted transactions are made
- * anew.
+ * on each batch has its CRC checked, and indexes, epochs, producers and aborted transactions are
+ * made anew.
  *
- * Where a check fails: if a good batch follows (in this segment or a later one) the damage is a hole,
- * kept on disk and remembered; otherwise it is a torn tail and is cut, with the segments behind it. A
- * log that was closed cleanly has no torn tail: there, damage up to its known end is kept too.
+ * Where a check fails: if a good batch follows (in this segment or a later one) the damage is a
+ * hole, kept on disk and remembered; otherwise it is a torn tail and is cut, with the segments
+ * behind it. A log that was closed cleanly has no torn tail: there, damage up to its known end is
+ * kept too.
  *
- * Everything that recovery removes (a tail, segments, snapshots beyond the end) is gone for good before
- * the log takes an append: bytes or snapshots that came back after the next power cut would be believed.
+ * Everything that recovery removes (a tail, segments, snapshots beyond the end) is gone for good
+ * before the log takes an append: bytes or snapshots that came back after the next power cut would
+ * be believed.
  */
 #include "storage/plog.h"
 
@@ -25,105 +28,27 @@
 #include "storage/plog_impl.h"
 
 enum {
-    SCAN_BUFFER_BYTES = 1 << 18,
+    SCAN_BUFFER_MAX = 1 << 18, /* less for a small log: there may be thousands of them */
+    SCAN_BUFFER_MIN = 1 << 13,
     TAIL_BUFFER_BYTES = 8192,
-    METADATA_FILE_MAX = 4096,
-    SNAPSHOT_FILE_MAX = 1 << 30,
 };
 
 struct recovery {
     struct plog *pl;
     const struct plog_open *how;
     struct plog_recovery *report;
-    uint8_t *buffer;      /* owned */
+    uint8_t *buffer; /* owned */
+    size_t buffer_bytes;
     int64_t state_offset; /* producers are those of the log up to here */
     int64_t known_end;    /* of a log that was closed cleanly; otherwise -1 */
     int64_t next_offset;  /* behind the last good batch */
     int64_t safe_end;     /* nothing below is removed for being empty */
     bool has_changed_names;
-    bool was_scanned;     /* the long way */
+    bool was_scanned; /* the long way */
 };
 
-/* --- partition.metadata ------------------------------------------------------------------------ */
-
-static int parse_metadata(struct str text, struct uuid *ret)
-{
-    struct str line;
-    bool has_version = false;
-    bool has_id = false;
-    while (str_split(&text, '\n', &line)) {
-        struct str key;
-        if (str_trim(line).len == 0) {
-            continue;
-        }
-        if (!str_split(&line, ':', &key) || str_is_null(line)) {
-            return ERR_MALFORMED;
-        }
-        struct str value = str_trim(line);
-        if (str_is(key, "version")) {
-            has_version = str_is(value, "0");
-        } else if (str_is(key, "topic_id")) {
-            has_id = uuid_parse(value, ret) >= 0;
-        }
-    }
-    return has_version && has_id ? 0 : ERR_MALFORMED;
-}
-
-/* For a new log the plain write will do: its first flush syncs it, and until then it has no data. */
-static int write_metadata(struct plog *pl, bool is_durable)
-{
-    struct log_path path;
-    char text[64];
-    char id[UUID_TEXT_SIZE];
-    struct fs_file *f;
-    uuid_print(&pl->topic_id, id);
-    int n = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
-    log_path_join(&path, pl->path, METADATA_FILE);
-    if (is_durable) {
-        return fs_replace_file(pl->env->fs, path.text, text, (size_t)n);
-    }
-    int err = fs_open(pl->env->fs, path.text, FS_WRITE | FS_CREATE | FS_TRUNCATE, &f);
-    if (err < 0) {
-        return err;
-    }
-    err = fs_pwrite(f, text, (size_t)n, 0);
-    fs_file_unref(f);
-    return err;
-}
-
-static int load_metadata(struct plog *pl, const struct uuid *wanted, bool is_made, struct plog_recovery *report)
-{
-    struct log_path path;
-    cleanup(mem_free_charp) char *bytes = NULL;
-    size_t len = 0;
-    struct uuid found = {0};
-    pl->topic_id = *wanted;
-    if (is_made) {
-        return uuid_is_zero(wanted) ? 0 : write_metadata(pl, false);
-    }
-    log_path_join(&path, pl->path, METADATA_FILE);
-    int err = fs_read_file(pl->env->fs, path.text, METADATA_FILE_MAX, &bytes, &len);
-    if (err >= 0) {
-        err = parse_metadata(str_of(bytes, len), &found);
-    }
-    if (err >= 0) {
-        if (uuid_is_zero(wanted)) {
-            pl->topic_id = found;
-            return 0;
-        }
-        return uuid_equal(wanted, &found) ? 0 : ERR_MISMATCH;
-    }
-    if (err != -ENOENT && err != ERR_MALFORMED && err != -EFBIG) {
-        return err;
-    }
-    if (uuid_is_zero(wanted)) {
-        return err == -ENOENT ? 0 : ERR_MALFORMED;
-    }
-    report->rebuilt_metadata_file = true;
-    return write_metadata(pl, true);
-}
-
-/* --- segments ---------------------------------------------------------------------------------- */
+/* --- segments ----------------------------------------------------------------------------------
+ */
 
 static int add_segments(struct recovery *rc, const struct log_listing *ll)
 {
@@ -162,7 +87,8 @@ static int add_segments(struct recovery *rc, const struct log_listing *ll)
     return 0;
 }
 
-/* Aborted transactions of all segments. *ret_bad: base of the first one whose file cannot be right. */
+/* Aborted transactions of all segments. *ret_bad: base of the first one whose file cannot be right.
+ */
 static int load_txns(struct recovery *rc, const struct log_listing *ll, int64_t *ret_bad)
 {
     struct plog *pl = rc->pl;
@@ -181,7 +107,8 @@ static int load_txns(struct recovery *rc, const struct log_listing *ll, int64_t 
         if (err == ERR_MALFORMED) {
             *ret_bad = min_i64(*ret_bad, sg->base_offset);
             rc->report->rebuilt_index = true;
-            err = 0; /* it goes when the segment is scanned, not before it is sure that it will be */
+            err =
+                0; /* it goes when the segment is scanned, not before it is sure that it will be */
         }
         if (err < 0) {
             return err;
@@ -242,89 +169,11 @@ static int rebuild_missing_indexes(struct recovery *rc, const struct log_listing
     return 0;
 }
 
-/* --- snapshots --------------------------------------------------------------------------------- */
+/* --- the long way ------------------------------------------------------------------------------
+ */
 
-static int read_snapshot(struct plog *pl, int64_t offset)
-{
-    struct log_path path;
-    cleanup(mem_free_charp) char *bytes = NULL;
-    size_t len;
-    log_path_of(&path, plog_path(pl), offset, SNAPSHOT_SUFFIX);
-    int err = fs_read_file(pl->env->fs, path.text, SNAPSHOT_FILE_MAX, &bytes, &len);
-    if (err < 0) {
-        return err;
-    }
-    return producer_state_decode(&pl->producers,
-                                 bytes,
-                                 len,
-                                 clock_now_ms(pl->env->clock),
-                                 pl->config.producer_id_expiration_ms > 0
-                                     ? pl->config.producer_id_expiration_ms
-                                     : INT64_MAX);
-}
-
-/* The newest good snapshot at or below `limit`: its offset; -1: none, and no producers. */
-static int64_t load_snapshot(struct plog *pl, int64_t limit)
-{
-    for (size_t i = pl->snapshots_count; i > 0; i--) {
-        int64_t offset = pl->snapshots[i - 1];
-        if (offset <= limit && offset >= pl->segments[0]->base_offset &&
-            read_snapshot(pl, offset) >= 0) {
-            return offset;
-        }
-    }
-    producer_state_clear(&pl->producers);
-    return -1;
-}
-
-struct replay {
-    struct plog *pl;
-    int64_t from;
-    int64_t to;
-};
-
-static int replay_one(void *ctx, const struct batch *b, int64_t position)
-{
-    struct replay *rp = ctx;
-    struct txn_marker marker;
-    struct completed_txn completed;
-    bool is_marker = batch_is_control(b);
-    (void)position;
-    if (b->base_offset >= rp->to) {
-        return 1;
-    }
-    if (b->base_offset < rp->from || b->producer_id < 0 ||
-        (is_marker && (b->bytes == NULL || txn_marker_read(b, &marker) < 0))) {
-        return 0;
-    }
-    producer_state_apply(&rp->pl->producers, b, is_marker ? &marker : NULL, NULL, &completed);
-    return 0;
-}
-
-int plog_rebuild_producers(struct plog *pl)
-{
-    struct segment_io io = plog_io(pl, false);
-    struct replay rp = {.pl = pl, .to = pl->log_end};
-    int64_t from = load_snapshot(pl, pl->log_end);
-    rp.from = max_i64(from, pl->segments[0]->base_offset);
-    int r = 0;
-    size_t first = to_size(max_i64(plog_segment_index(pl, rp.from), 0));
-    for (size_t i = first; i < pl->segments_count && r == 0 && rp.from < rp.to; i++) {
-        int64_t position = 0;
-        if (i == first) {
-            r = segment_index_position(pl->segments[i], &io, rp.from, &position);
-        }
-        if (r == 0) {
-            r = segment_each(pl->segments[i], &io, position, replay_one, &rp);
-        }
-    }
-    producer_state_replicated(&pl->producers, pl->high_watermark);
-    return r < 0 ? r : 0;
-}
-
-/* --- the long way ------------------------------------------------------------------------------ */
-
-static int note_batch(struct recovery *rc, struct segment *sg, const struct batch *b, int64_t position)
+static int
+note_batch(struct recovery *rc, struct segment *sg, const struct batch *b, int64_t position)
 {
     struct plog *pl = rc->pl;
     struct segment_io io = plog_io(pl, false);
@@ -369,7 +218,7 @@ static int has_good_batch(struct recovery *rc, struct segment *sg)
     if (err < 0) {
         return err;
     }
-    scanner_init(&sc, file, sg->base_offset, 0, sg->size, rc->buffer, SCAN_BUFFER_BYTES);
+    scanner_init(&sc, file, sg->base_offset, 0, sg->size, rc->buffer, rc->buffer_bytes);
     sc.offset_limit = sg->end_offset;
     sc.checks_crc = true;
     int r = scanner_next(&sc, &b, &position);
@@ -417,12 +266,74 @@ static int cut_tail(struct recovery *rc, size_t i, struct fs_file *file, int64_t
     return err < 0 ? err : remove_segments_from(rc, i + 1);
 }
 
+/* Behind the last good batch at or behind this position of segment i, or of a later one. */
+static int find_good_end(struct recovery *rc, size_t i, int64_t position, int64_t *ret)
+{
+    struct plog *pl = rc->pl;
+    struct segment_io io = plog_io(pl, false);
+    int r = 0;
+    *ret = 0;
+    for (size_t k = i; k < pl->segments_count && r >= 0; k++) {
+        struct segment *sg = pl->segments[k];
+        struct fs_file *file;
+        struct scanner sc;
+        struct batch b;
+        struct fs_stat st;
+        struct log_path path;
+        log_path_of(&path, pl->path, sg->base_offset, LOG_SUFFIX);
+        r = fs_stat(io.fs, path.text,
+                    &st); /* `size` is only what has been found to be good so far */
+        if (r >= 0) {
+            r = segment_file(sg, &io, false, &file);
+        }
+        if (r < 0) {
+            return r;
+        }
+        scanner_init(&sc, file, sg->base_offset, k == i ? position : 0, st.size, rc->buffer,
+                     rc->buffer_bytes);
+        sc.checks_crc = true;
+        do {
+            int64_t at;
+            r = scanner_next(&sc, &b, &at);
+            if (r == 1) {
+                *ret = batch_last_offset(&b) + 1;
+            } else if (r == ERR_CORRUPT) {
+                r = scanner_resync(&sc);
+                *ret = r == 0 && sc.gave_up ? INT64_MAX : *ret;
+            }
+        } while (r == 1);
+        fs_file_unref(file);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* Is what is missing from this offset on, before segment i's `position`, what an unfinished flush
+ * did not get to the disk? 1, 0, -errno. */
+static int is_unflushed(struct recovery *rc, size_t i, int64_t position, int64_t offset)
+{
+    const struct plog_open *how = rc->how;
+    int64_t end;
+    if ((how->flags & PLOG_CUT_UNFLUSHED) == 0 || offset < how->unflushed_from ||
+        offset >= how->unflushed_to) {
+        return 0;
+    }
+    int err = find_good_end(rc, i, position, &end);
+    return err < 0 ? err : end <= how->unflushed_to;
+}
+
 /* What to do about damage at sc->position. 1: go on scanning there; 0: this segment is done. */
 static int handle_damage(struct recovery *rc, size_t i, struct scanner *sc, int64_t file_size)
 {
     struct segment *sg = rc->pl->segments[i];
     struct hole h = {.from = sc->position, .to = file_size, .offset_from = sc->next_offset};
-    int r = scanner_resync(sc);
+    int r = is_unflushed(rc, i, sc->position, sc->next_offset);
+    sc->buffer_len = 0; /* its memory was used */
+    if (r == 1) {
+        return cut_tail(rc, i, sc->file, file_size);
+    }
+    if (r == 0) {
+        r = scanner_resync(sc);
+    }
     if (r < 0) {
         return r;
     }
@@ -458,7 +369,8 @@ static int handle_damage(struct recovery *rc, size_t i, struct scanner *sc, int6
 }
 
 /* Scans segment i from the batch that holds `from` on. */
-static int recover_segment(struct recovery *rc, const struct log_listing *ll, size_t i, int64_t from)
+static int
+recover_segment(struct recovery *rc, const struct log_listing *ll, size_t i, int64_t from)
 {
     struct plog *pl = rc->pl;
     struct segment *sg = pl->segments[i];
@@ -473,14 +385,17 @@ static int recover_segment(struct recovery *rc, const struct log_listing *ll, si
     if (err < 0) {
         return err;
     }
-    err = segment_prepare_scan(
-        sg, &io, from, has_both_indexes(ll, sg->base_offset), &position, &offset, &is_rebuilt);
+    err = segment_prepare_scan(sg, &io, from, has_both_indexes(ll, sg->base_offset), &position,
+                               &offset, &is_rebuilt);
     struct scanner sc;
-    scanner_init(&sc, file, sg->base_offset, position, file_size, rc->buffer, SCAN_BUFFER_BYTES);
+    scanner_init(&sc, file, sg->base_offset, position, file_size, rc->buffer, rc->buffer_bytes);
     sc.next_offset = offset;
     sc.offset_limit = sg->end_offset;
     sc.checks_crc = true;
-    rc->next_offset = max_i64(rc->next_offset, offset);
+    if (position > 0) {
+        rc->next_offset =
+            max_i64(rc->next_offset, offset); /* a base alone says nothing of where the log ends */
+    }
     while (err >= 0) {
         int r = scanner_next(&sc, &b, &position);
         if (r == 1) {
@@ -523,7 +438,8 @@ static int rebuild_epochs_below(struct recovery *rc, int64_t offset)
     struct plog *pl = rc->pl;
     struct segment_io io = plog_io(pl, false);
     int r = 0;
-    for (size_t i = 0; i < pl->segments_count && r >= 0 && pl->segments[i]->base_offset < offset; i++) {
+    for (size_t i = 0; i < pl->segments_count && r >= 0 && pl->segments[i]->base_offset < offset;
+         i++) {
         r = segment_each(pl->segments[i], &io, 0, epoch_of_batch, &pl->epochs);
     }
     return r;
@@ -541,18 +457,45 @@ static int drop_empty_segments(struct recovery *rc)
     return remove_segments_from(rc, keep);
 }
 
-static int recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bool has_epochs)
+/* The log ends below its recovery point (somebody cut its files): the snapshot tells of what is not
+ * there. */
+static int forget_lost_state(struct recovery *rc)
+{
+    struct plog *pl = rc->pl;
+    struct segment *sg = plog_active(pl);
+    struct log_path path;
+    log_path_of(&path, pl->path, sg->base_offset, TXN_INDEX_SUFFIX);
+    int err = txn_index_truncate_to(&sg->txns, pl->env->fs, path.text, pl->log_end);
+    if (err >= 0) {
+        rc->has_changed_names = true;
+        err = plog_drop_snapshots_from(pl, pl->log_end);
+    }
+    return err < 0 ? err : plog_rebuild_producers(pl);
+}
+
+static void make_buffer(struct recovery *rc)
+{
+    int64_t bytes = SCAN_BUFFER_MIN;
+    for (size_t i = 0; i < rc->pl->segments_count; i++) {
+        bytes = max_i64(bytes, rc->pl->segments[i]->size);
+    }
+    rc->buffer_bytes = to_size(min_i64(bytes, SCAN_BUFFER_MAX));
+    rc->buffer = mem_alloc(rc->buffer_bytes);
+}
+
+static int
+recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bool has_epochs)
 {
     struct plog *pl = rc->pl;
     int64_t wanted = max_i64(rc->how->recovery_point, from);
-    int64_t snapshot = load_snapshot(pl, from);
+    int64_t snapshot = plog_load_snapshot(pl, from);
     rc->state_offset = max_i64(snapshot, pl->segments[0]->base_offset);
     from = min_i64(from, rc->state_offset);
     rc->was_scanned = true;
     rc->report->rebuilt_producer_state = snapshot < 0 && wanted > pl->segments[0]->base_offset;
     if (from < wanted || (rc->how->flags & PLOG_CLEAN) != 0) {
-        /* Side files below the recovery point will be made anew. Were the power cut meanwhile, the next
-         * recovery must begin here too: it does when it finds no newer snapshot. */
+        /* Side files below the recovery point will be made anew. Were the power cut meanwhile, the
+         * next recovery must begin here too: it does when it finds no newer snapshot. */
         int err = plog_drop_snapshots_from(pl, from);
         if (err >= 0) {
             err = fs_sync_dir(pl->env->fs, pl->path);
@@ -561,7 +504,7 @@ static int recover_from(struct recovery *rc, const struct log_listing *ll, int64
             return err;
         }
     }
-    rc->buffer = mem_alloc(SCAN_BUFFER_BYTES);
+    make_buffer(rc);
     rc->next_offset = pl->segments[0]->base_offset;
     epoch_cache_truncate_end(&pl->epochs, INT64_MAX);
     size_t first = to_size(max_i64(plog_segment_index(pl, from), 0));
@@ -572,18 +515,30 @@ static int recover_from(struct recovery *rc, const struct log_listing *ll, int64
     }
     rc->next_offset = pl->segments[first]->base_offset;
     for (size_t i = first; i < pl->segments_count && err >= 0; i++) {
-        err = recover_segment(rc, ll, i, i == first ? from : pl->segments[i]->base_offset);
+        bool is_behind_gap = pl->segments[i]->base_offset > rc->next_offset;
+        err = is_behind_gap ? is_unflushed(rc, i, 0, rc->next_offset) : 0;
+        if (err == 1) {
+            err = remove_segments_from(rc, i);
+            break;
+        }
+        if (err == 0) {
+            err = recover_segment(rc, ll, i, i == first ? from : pl->segments[i]->base_offset);
+        }
     }
     if (err >= 0) {
         err = drop_empty_segments(rc);
     }
     pl->log_end = max_i64(rc->next_offset, plog_active(pl)->base_offset);
     pl->is_changed = true;
+    if (err >= 0 && rc->state_offset > pl->log_end) {
+        err = forget_lost_state(rc);
+    }
     epoch_cache_truncate_end(&pl->epochs, pl->log_end + 1);
     return err;
 }
 
-/* --- the short way ----------------------------------------------------------------------------- */
+/* --- the short way -----------------------------------------------------------------------------
+ */
 
 /* The log end of a cleanly closed log; 0: found; 1: something does not fit. */
 static int find_clean_end(struct recovery *rc)
@@ -620,7 +575,8 @@ static int find_clean_end(struct recovery *rc)
     return r == ERR_CORRUPT ? 1 : r;
 }
 
-/* --- all of it --------------------------------------------------------------------------------- */
+/* --- all of it ---------------------------------------------------------------------------------
+ */
 
 static int load_epochs(struct recovery *rc, const struct log_listing *ll, bool *ret_good)
 {
@@ -665,15 +621,17 @@ static int recover_log(struct recovery *rc, const struct log_listing *ll)
     rc->known_end = -1;
     rc->safe_end = how->recovery_point;
     if (is_clean) {
-        rc->known_end = max_i64(how->recovery_point,
-                                pl->snapshots_count > 0 ? pl->snapshots[pl->snapshots_count - 1] : -1);
+        rc->known_end =
+            max_i64(how->recovery_point,
+                    pl->snapshots_count > 0 ? pl->snapshots[pl->snapshots_count - 1] : -1);
         err = find_clean_end(rc);
         if (err < 0) {
             return err;
         }
         if (err == 0 && bad_txns == INT64_MAX && (has_epochs || pl->log_end == base)) {
             err = rebuild_missing_indexes(rc, ll, INT64_MAX);
-            if (err < 0 || load_snapshot(pl, pl->log_end) == pl->log_end || pl->log_end == base) {
+            if (err < 0 || plog_load_snapshot(pl, pl->log_end) == pl->log_end ||
+                pl->log_end == base) {
                 return err;
             }
         }
@@ -701,10 +659,12 @@ static void set_offsets(struct recovery *rc, bool is_clean)
     plog_active(pl)->end_offset = pl->log_end;
     pl->log_start = max_i64(how->log_start, pl->segments[0]->base_offset);
     pl->written = pl->log_end;
-    pl->flushed = is_clean ? pl->log_end
-                           : max_i64(min_i64(how->recovery_point, pl->log_end), pl->log_start);
-    /* Side files were made anew from state_offset on: the next checkpoint must sync them from there. */
+    pl->flushed =
+        is_clean ? pl->log_end : max_i64(min_i64(how->recovery_point, pl->log_end), pl->log_start);
+    /* Side files were made anew from state_offset on: the next checkpoint must sync them from
+     * there. */
     pl->recovery_point = rc->was_scanned ? min_i64(pl->flushed, rc->state_offset) : pl->flushed;
+    pl->kept_point = how->recovery_point;
     pl->told_point = max_i64(how->recovery_point, pl->recovery_point);
     pl->high_watermark = max_i64(min_i64(how->high_watermark, pl->log_end), pl->log_start);
     pl->unflushed_bytes = pl->flushed < pl->written ? rc->report->scanned_bytes : 0;
@@ -767,6 +727,16 @@ static int list_directory(struct plog *pl, unsigned flags, struct log_listing *l
     return err;
 }
 
+/* Nobody knows which names a killed process had synced; what lies below its recovery point had them
+ * all. An empty segment (or one that begins there) lies behind it. */
+static bool
+has_unsure_names(const struct plog *pl, const struct plog_open *how, const struct log_listing *ll)
+{
+    const struct segment *sg = plog_active(pl);
+    return pl->flushed < pl->log_end || ll->segments_count == 0 || sg->size == 0 ||
+           sg->base_offset >= how->recovery_point;
+}
+
 int plog_open(struct plog_env *env,
               const struct plog_open *how,
               struct plog_recovery *ret_recovery,
@@ -789,15 +759,14 @@ int plog_open(struct plog_env *env,
         err = list_directory(pl, how->flags, &ll, &is_made);
     }
     if (err >= 0) {
-        err = load_metadata(pl, &how->topic_id, is_made, ret_recovery);
+        err = plog_load_metadata(pl, &how->topic_id, is_made, ret_recovery);
     }
     if (err >= 0) {
         err = load_log(&rc, &ll);
     }
-    /* Nobody knows which names a killed process had synced; what lies below its recovery point had
-     * them all. */
-    pl->is_new = is_made || ((how->flags & PLOG_CLEAN) == 0 &&
-                             (pl->flushed < pl->log_end || ll.segments_count == 0));
+    if (err >= 0) {
+        pl->is_new = is_made || ((how->flags & PLOG_CLEAN) == 0 && has_unsure_names(pl, how, &ll));
+    }
     mem_free(rc.buffer);
     log_listing_release(&ll);
     if (err < 0) {

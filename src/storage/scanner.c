@@ -1,12 +1,12 @@
 /*
  * Reading a segment batch by batch.
  *
- * Damage (design: "a hole"): at a bad place p the next good batch is looked for in this order: where
- * the damaged header itself says that it ends (a flipped bit in the records), and then at each byte
- * (so that nothing good is passed over, as it would be from index entry to index entry). A candidate needs a header that can stand at this place
- * of this segment (magic, lengths, an offset at or beyond the expected one) and a good CRC; the header
- * filter rejects nearly all bytes, and SCANNER_CRC_BYTES_MAX bounds the work that bytes made by an
- * enemy can cause.
+ * Damage (design: "a hole"): at a bad place p the next good batch is looked for in this order:
+ * where the damaged header itself says that it ends (a flipped bit in the records), and then at
+ * each byte (so that nothing good is passed over, as it would be from index entry to index entry).
+ * A candidate needs a header that can stand at this place of this segment (magic, lengths, an
+ * offset at or beyond the expected one) and a good CRC; the header filter rejects nearly all bytes,
+ * and SCANNER_CRC_BYTES_MAX bounds the work that bytes made by an enemy can cause.
  */
 #include "storage/scanner.h"
 
@@ -40,7 +40,8 @@ void scanner_init(struct scanner *sc,
 
 /* Makes `len` bytes at `position` available in the buffer, with as many behind them as fit. Fewer
  * come at the end. */
-static int fill(struct scanner *sc, int64_t position, size_t len, const uint8_t **ret, size_t *ret_len)
+static int
+fill(struct scanner *sc, int64_t position, size_t len, const uint8_t **ret, size_t *ret_len)
 {
     check(len <= sc->buffer_cap && position >= 0);
     int64_t want_end = min_i64(position + to_i64(len), sc->end);
@@ -98,6 +99,27 @@ static int check_crc_in_file(struct scanner *sc,
     return crc == b->crc ? 0 : ERR_CORRUPT;
 }
 
+/* The base offset is not under the CRC. Where it leaves a gap and the batch behind it goes on
+ * inside that gap, it is the offset that is wrong (compaction makes gaps too, but nothing follows
+ * in them). */
+static int check_gap(struct scanner *sc, const struct batch *b, int64_t position)
+{
+    uint8_t header[BATCH_HEADER_BYTES];
+    struct batch next;
+    int64_t at = position + to_i64(b->size);
+    if (sc->end - at < BATCH_HEADER_BYTES) {
+        return 0;
+    }
+    ssize_t got = fs_pread(sc->file, header, sizeof(header), at);
+    if (got < 0) {
+        return (int)got;
+    }
+    bool is_lie = got == BATCH_HEADER_BYTES &&
+                  batch_peek_header(header, sizeof(header), &next) >= 0 &&
+                  next.base_offset >= sc->next_offset && next.base_offset <= batch_last_offset(b);
+    return is_lie ? ERR_CORRUPT : 0;
+}
+
 int scanner_next(struct scanner *sc, struct batch *ret, int64_t *ret_position)
 {
     if (sc->position >= sc->end) {
@@ -113,6 +135,12 @@ int scanner_next(struct scanner *sc, struct batch *ret, int64_t *ret_position)
     if (len < BATCH_HEADER_BYTES || batch_peek_header(bytes, len, &b) < 0 ||
         !is_plausible(sc, &b, sc->position)) {
         return ERR_CORRUPT;
+    }
+    if (sc->checks_crc && b.base_offset > sc->next_offset) {
+        err = check_gap(sc, &b, sc->position);
+        if (err < 0) {
+            return err;
+        }
     }
     b.bytes = NULL;
     if (b.size <= sc->buffer_cap) {
@@ -166,6 +194,9 @@ static int is_batch_at(struct scanner *sc, int64_t position, int64_t *budget)
     }
     *budget -= to_i64(b.size);
     int err = check_crc_in_file(sc, &b, position, piece, sizeof(piece));
+    if (err >= 0) {
+        err = check_gap(sc, &b, position);
+    }
     return err == ERR_CORRUPT ? 0 : err < 0 ? err : 1;
 }
 

@@ -6,27 +6,22 @@
  *   <base>.txnindex   txn_index.c
  *
  * Index entries are made as LogSegment.append does: before a batch is added and when more than
- * index.interval.bytes went by since the last entry, (the batch's last offset, its position) goes to the
- * offset index and (the largest timestamp so far, its offset) to the time index when that moved. A
- * segment that closes gets a last time entry whatever the interval.
+ * index.interval.bytes went by since the last entry, (the batch's last offset, its position) goes
+ * to the offset index and (the largest timestamp so far, its offset) to the time index when that
+ * moved. A segment that closes gets a last time entry whatever the interval.
  *
- * Checked ranges. Bytes that this process appended, or whose CRCs it has seen, are "verified": reads
- * of them send the file as it is. Other batches are checked when they are first passed. A range begins
- * and ends between batches.
+ * Checked ranges. Bytes that this process appended, or whose CRCs it has seen, are "verified":
+ * reads of them send the file as it is. Other batches are checked when they are first passed. A
+ * range begins and ends between batches.
  *
- * Holes. Where a check fails, the next good batch is looked for, and what lies between is a hole: kept
- * on disk, answered with an error, stepped over by whoever walks the segment.
+ * Holes. Where a check fails, the next good batch is looked for, and what lies between is a hole:
+ * kept on disk, answered with an error, stepped over by whoever walks the segment.
  */
 #include "storage/segment.h"
 
 #include "base/base.h"
 #include "base/err.h"
 #include "base/mem.h"
-
-enum {
-    LOOKUP_BUFFER_BYTES = 8192,
-    WALK_BUFFER_BYTES = 65536,
-};
 
 struct segment *segment_new(int64_t base_offset, int64_t now_ms)
 {
@@ -57,12 +52,13 @@ struct segment *segment_free(struct segment *sg, struct fd_cache *fds)
     return NULL;
 }
 
-static int open_file(struct segment *sg, const struct segment_io *io, bool create, struct fs_file **ret)
+static int
+open_file(struct segment *sg, const struct segment_io *io, bool create, struct fs_file **ret)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, LOG_SUFFIX);
-    int err = fd_cache_get(
-        io->fds, &sg->slot, path.text, create ? FS_WRITE | FS_CREATE : FS_WRITE, ret);
+    int err =
+        fd_cache_get(io->fds, &sg->slot, path.text, create ? FS_WRITE | FS_CREATE : FS_WRITE, ret);
     if (err >= 0) {
         sg->has_file = true;
     }
@@ -75,117 +71,13 @@ int segment_file(struct segment *sg, const struct segment_io *io, bool create, s
     return *ret != NULL ? 0 : open_file(sg, io, create, ret);
 }
 
-/* --- checked ranges and holes ------------------------------------------------------------------ */
+/* --- indexes -----------------------------------------------------------------------------------
+ */
 
-/* The range that holds `position`, or NULL. */
-static const struct byte_range *range_of(const struct segment *sg, int64_t position)
-{
-    for (uint16_t i = sg->verified_count; i > 0; i--) {
-        const struct byte_range *r = &sg->verified[i - 1];
-        if (r->from <= position) {
-            return position < r->to ? r : NULL;
-        }
-    }
-    return NULL;
-}
-
-bool segment_is_verified(const struct segment *sg, int64_t from, int64_t to)
-{
-    const struct byte_range *r = range_of(sg, from);
-    return from >= to || (r != NULL && to <= r->to);
-}
-
-static void remove_range(struct segment *sg, uint16_t i)
-{
-    sg->verified_count--;
-    memmove(&sg->verified[i], &sg->verified[i + 1], (size_t)(sg->verified_count - i) * sizeof(sg->verified[0]));
-}
-
-static void insert_range(struct segment *sg, uint16_t at, int64_t from, int64_t to)
-{
-    if (sg->verified_count == SEGMENT_RANGES_MAX) {
-        /* Forgetting one only means to check it again: take the shortest. */
-        uint16_t shortest = 0;
-        for (uint16_t i = 1; i < sg->verified_count; i++) {
-            if (sg->verified[i].to - sg->verified[i].from <
-                sg->verified[shortest].to - sg->verified[shortest].from) {
-                shortest = i;
-            }
-        }
-        remove_range(sg, shortest);
-        at = (uint16_t)(at > shortest ? at - 1 : at);
-    }
-    if (sg->verified_count == sg->verified_cap) {
-        sg->verified_cap = (uint16_t)(sg->verified_cap == 0 ? 1 : sg->verified_cap * 2);
-        sg->verified = mem_realloc(sg->verified, sg->verified_cap * sizeof(sg->verified[0]));
-    }
-    memmove(&sg->verified[at + 1],
-            &sg->verified[at],
-            (size_t)(sg->verified_count - at) * sizeof(sg->verified[0]));
-    sg->verified[at] = (struct byte_range){.from = from, .to = to};
-    sg->verified_count++;
-}
-
-void segment_add_verified(struct segment *sg, int64_t from, int64_t to)
-{
-    uint16_t n = sg->verified_count;
-    if (n > 0 && sg->verified[n - 1].to == from) { /* the road of every append */
-        sg->verified[n - 1].to = to;
-        return;
-    }
-    uint16_t at = 0;
-    while (at < sg->verified_count && sg->verified[at].to < from) {
-        at++;
-    }
-    /* Joins every range that it touches. */
-    while (at < sg->verified_count && sg->verified[at].from <= to) {
-        from = min_i64(from, sg->verified[at].from);
-        to = max_i64(to, sg->verified[at].to);
-        remove_range(sg, at);
-    }
-    insert_range(sg, at, from, to);
-}
-
-void segment_add_hole(struct segment *sg, const struct hole *h)
-{
-    uint16_t at = 0;
-    while (at < sg->holes_count && sg->holes[at].from < h->from) {
-        at++;
-    }
-    if (at < sg->holes_count && sg->holes[at].from == h->from) {
-        sg->holes[at] = *h;
-        return;
-    }
-    check(sg->holes_count < UINT16_MAX);
-    sg->holes = mem_realloc(sg->holes, (size_t)(sg->holes_count + 1) * sizeof(sg->holes[0]));
-    memmove(&sg->holes[at + 1], &sg->holes[at], (size_t)(sg->holes_count - at) * sizeof(sg->holes[0]));
-    sg->holes[at] = *h;
-    sg->holes_count++;
-}
-
-const struct hole *segment_hole_from(const struct segment *sg, int64_t position)
-{
-    for (uint16_t i = 0; i < sg->holes_count; i++) {
-        if (sg->holes[i].from >= position) {
-            return &sg->holes[i];
-        }
-    }
-    return NULL;
-}
-
-const struct hole *segment_hole_of(const struct segment *sg, int64_t offset)
-{
-    for (uint16_t i = 0; i < sg->holes_count; i++) {
-        if (offset >= sg->holes[i].offset_from && offset < sg->holes[i].offset_to) {
-            return &sg->holes[i];
-        }
-    }
-    return NULL;
-}
-
-/* --- indexes ----------------------------------------------------------------------------------- */
-
-static int flush_index(struct segment *sg, const struct segment_io *io, struct sparse_index *ix, const char *suffix)
+static int flush_index(struct segment *sg,
+                       const struct segment_io *io,
+                       struct sparse_index *ix,
+                       const char *suffix)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, suffix);
@@ -193,7 +85,10 @@ static int flush_index(struct segment *sg, const struct segment_io *io, struct s
 }
 
 /* Room for one more entry. An index that cannot be written now only gets sparser. */
-static bool has_room(struct segment *sg, const struct segment_io *io, struct sparse_index *ix, const char *suffix)
+static bool has_room(struct segment *sg,
+                     const struct segment_io *io,
+                     struct sparse_index *ix,
+                     const char *suffix)
 {
     return ix->tail_count < INDEX_TAIL_ENTRIES || flush_index(sg, io, ix, suffix) >= 0;
 }
@@ -331,321 +226,8 @@ int segment_flush_indexes(struct segment *sg,
     return err;
 }
 
-/* --- walking ----------------------------------------------------------------------------------- */
-
-struct walk {
-    struct segment *sg;
-    const struct segment_io *io;
-    struct fs_file *file; /* a reference */
-    struct scanner sc;
-};
-
-static int walk_init(struct walk *w,
-                     struct segment *sg,
-                     const struct segment_io *io,
-                     int64_t position,
-                     int64_t offset,
-                     void *buffer,
-                     size_t buffer_cap)
-{
-    *w = (struct walk){.sg = sg, .io = io};
-    int err = segment_file(sg, io, false, &w->file);
-    if (err < 0) {
-        return err;
-    }
-    scanner_init(&w->sc, w->file, sg->base_offset, position, sg->size, buffer, buffer_cap);
-    w->sc.next_offset = offset;
-    w->sc.offset_limit = sg->end_offset;
-    w->sc.no_wait = io->no_wait;
-    w->sc.cached_from = max_i64(sg->appended_from, sg->size - SEGMENT_RECENT_BYTES);
-    return 0;
-}
-
-static void walk_release(struct walk *w)
-{
-    w->file = fs_file_unref(w->file);
-}
-
-/* A batch failed its check at the scanner's position: from here to the next good one is a hole. */
-static int make_hole(struct walk *w)
-{
-    struct segment *sg = w->sg;
-    if (w->io->no_wait) {
-        return -EAGAIN; /* may read the whole segment */
-    }
-    struct hole h = {.from = w->sc.position, .offset_from = w->sc.next_offset};
-    w->sc.checks_crc = true;
-    int r = scanner_resync(&w->sc);
-    if (r < 0) {
-        return r;
-    }
-    h.to = sg->size;
-    h.offset_to = max_i64(sg->end_offset, h.offset_from);
-    if (r == 1) {
-        h.to = w->sc.position;
-        uint8_t header[BATCH_HEADER_BYTES];
-        struct batch b;
-        ssize_t got = fs_pread(w->file, header, sizeof(header), h.to);
-        if (got < 0) {
-            return (int)got;
-        }
-        if (batch_peek_header(header, (size_t)got, &b) < 0) {
-            return ERR_CORRUPT; /* it was good a moment ago */
-        }
-        h.offset_to = b.base_offset;
-    }
-    w->sc.position = h.from;
-    segment_add_hole(sg, &h);
-    return 0;
-}
-
-/* Steps over a known hole at the present position. */
-static const struct hole *skip_hole(struct walk *w)
-{
-    const struct hole *h = segment_hole_from(w->sg, w->sc.position);
-    if (h == NULL || h->from != w->sc.position) {
-        return NULL;
-    }
-    w->sc.position = h->to;
-    w->sc.next_offset = max_i64(w->sc.next_offset, h->offset_to);
-    return h;
-}
-
-/* The next good batch, holes stepped over, checked if it has not been before. */
-static int walk_next(struct walk *w, struct batch *ret, int64_t *ret_position)
-{
-    for (;;) {
-        while (skip_hole(w) != NULL) {
-        }
-        w->sc.checks_crc = range_of(w->sg, w->sc.position) == NULL;
-        int r = scanner_next(&w->sc, ret, ret_position);
-        if (r == 1 && w->sc.checks_crc) {
-            segment_add_verified(w->sg, *ret_position, w->sc.position);
-        }
-        if (r != ERR_CORRUPT) {
-            return r;
-        }
-        r = make_hole(w);
-        if (r < 0) {
-            return r;
-        }
-    }
-}
-
-/* Does a batch begin where the index says so? */
-static bool is_entry_good(struct segment *sg, const struct segment_io *io, const struct offset_entry *entry)
-{
-    uint8_t header[BATCH_HEADER_BYTES];
-    struct batch b;
-    struct fs_file *file;
-    if (entry->position < 0 || entry->position >= sg->size || entry->relative_offset < 0 ||
-        segment_file(sg, io, false, &file) < 0) {
-        return false;
-    }
-    ssize_t got = fs_pread(file, header, sizeof(header), entry->position);
-    fs_file_unref(file);
-    return got == BATCH_HEADER_BYTES && batch_peek_header(header, sizeof(header), &b) >= 0 &&
-           b.base_offset >= sg->base_offset &&
-           b.base_offset <= sg->base_offset + entry->relative_offset &&
-           to_i64(b.size) <= sg->size - entry->position;
-}
-
-/* Where to begin looking for the offset. */
-int segment_index_position(struct segment *sg, const struct segment_io *io, int64_t offset, int64_t *ret)
-{
-    struct log_path path;
-    struct offset_entry entry;
-    *ret = 0;
-    if (sg->is_index_bad) {
-        return io->no_wait ? -EAGAIN : 0;
-    }
-    log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
-    int n = sparse_index_find_offset(&sg->offsets, io->fs, path.text, offset - sg->base_offset, &entry);
-    if (n < 0) {
-        return n;
-    }
-    if (n > 0) {
-        if (is_entry_good(sg, io, &entry)) {
-            *ret = entry.position;
-        } else if (segment_hole_of(sg, sg->base_offset + entry.relative_offset) == NULL) {
-            sg->is_index_bad = true;
-            return io->no_wait ? -EAGAIN : 0;
-        }
-    }
-    return 0;
-}
-
-int segment_locate(struct segment *sg,
-                   const struct segment_io *io,
-                   int64_t offset,
-                   int64_t hint_position,
-                   struct batch *ret,
-                   int64_t *ret_position)
-{
-    uint8_t buffer[LOOKUP_BUFFER_BYTES];
-    if (!sg->has_file || sg->size == 0) {
-        return 0;
-    }
-    int64_t position = hint_position;
-    if (position == 0) {
-        int err = segment_index_position(sg, io, offset, &position);
-        if (err < 0) {
-            return err;
-        }
-    }
-    struct walk w;
-    int r = walk_init(&w, sg, io, position, sg->base_offset, buffer, sizeof(buffer));
-    if (r < 0) {
-        return r;
-    }
-    do {
-        r = walk_next(&w, ret, ret_position);
-    } while (r == 1 && batch_last_offset(ret) < offset);
-    walk_release(&w);
-    if (segment_hole_of(sg, offset) != NULL && (r == 0 || (r == 1 && ret->base_offset > offset))) {
-        return ERR_CORRUPT;
-    }
-    return r;
-}
-
-int segment_verify(struct segment *sg,
-                   const struct segment_io *io,
-                   int64_t from,
-                   int64_t from_offset,
-                   int64_t to,
-                   int64_t *ret_end,
-                   int64_t *ret_next)
-{
-    *ret_end = from;
-    *ret_next = -1;
-    if (segment_is_verified(sg, from, to)) {
-        *ret_end = to;
-        return 0;
-    }
-    uint8_t *buffer = mem_alloc(WALK_BUFFER_BYTES);
-    struct walk w;
-    int r = walk_init(&w, sg, io, from, from_offset, buffer, WALK_BUFFER_BYTES);
-    while (r >= 0 && *ret_end < to) {
-        const struct hole *h = segment_hole_from(sg, *ret_end);
-        if (h != NULL && h->from == *ret_end) {
-            break;
-        }
-        struct batch b;
-        int64_t position;
-        r = walk_next(&w, &b, &position);
-        if (r != 1 || position != *ret_end || w.sc.position > to) {
-            break; /* the end, a hole found on the way, or too far */
-        }
-        *ret_end = w.sc.position;
-        *ret_next = w.sc.next_offset;
-    }
-    walk_release(&w);
-    mem_free(buffer);
-    return r < 0 ? r : 0;
-}
-
-int segment_floor(struct segment *sg, const struct segment_io *io, int64_t from, int64_t limit, int64_t *ret, int64_t *ret_next)
-{
-    uint8_t buffer[LOOKUP_BUFFER_BYTES];
-    struct log_path path;
-    struct offset_entry entry;
-    int64_t position = from;
-    if (!sg->is_index_bad) {
-        log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
-        int n = sparse_index_find_position(&sg->offsets, io->fs, path.text, limit, &entry);
-        if (n < 0) {
-            return n;
-        }
-        if (n > 0 && entry.position > from && is_entry_good(sg, io, &entry)) {
-            position = entry.position;
-        }
-    }
-    struct walk w;
-    int r = walk_init(&w, sg, io, position, sg->base_offset, buffer, sizeof(buffer));
-    *ret = position;
-    *ret_next = -1;
-    while (r >= 0) {
-        struct batch b;
-        int64_t at;
-        r = walk_next(&w, &b, &at);
-        if (r != 1 || at != *ret || w.sc.position > limit) {
-            break;
-        }
-        *ret = w.sc.position;
-        *ret_next = w.sc.next_offset;
-    }
-    walk_release(&w);
-    return r < 0 ? r : 0;
-}
-
-int segment_find_time(struct segment *sg,
-                      const struct segment_io *io,
-                      int64_t position,
-                      int64_t timestamp,
-                      int64_t offset,
-                      struct batch *ret,
-                      int64_t *ret_position)
-{
-    uint8_t buffer[LOOKUP_BUFFER_BYTES];
-    struct walk w;
-    int r = walk_init(&w, sg, io, position, sg->base_offset, buffer, sizeof(buffer));
-    if (r >= 0) {
-        do {
-            r = walk_next(&w, ret, ret_position);
-        } while (r == 1 && (ret->max_timestamp < timestamp || batch_last_offset(ret) < offset));
-    }
-    walk_release(&w);
-    return r;
-}
-
-int segment_load_first_timestamp(struct segment *sg, const struct segment_io *io)
-{
-    struct batch b;
-    int64_t position;
-    if (sg->first_timestamp != SEGMENT_TIME_UNKNOWN || sg->size == 0) {
-        return 0;
-    }
-    uint8_t buffer[SCANNER_BUFFER_MIN];
-    struct walk w;
-    int r = walk_init(&w, sg, io, 0, sg->base_offset, buffer, sizeof(buffer));
-    if (r >= 0) {
-        r = walk_next(&w, &b, &position);
-    }
-    walk_release(&w);
-    if (r >= 0) {
-        sg->first_timestamp = r == 1 ? b.max_timestamp : -1;
-    }
-    return r < 0 ? r : 0;
-}
-
-int segment_each(struct segment *sg,
-                 const struct segment_io *io,
-                 int64_t position,
-                 int (*each)(void *ctx, const struct batch *b, int64_t position),
-                 void *ctx)
-{
-    if (!sg->has_file || sg->size == 0) {
-        return 0;
-    }
-    uint8_t *buffer = mem_alloc(WALK_BUFFER_BYTES);
-    struct walk w;
-    int r = walk_init(&w, sg, io, position, sg->base_offset, buffer, WALK_BUFFER_BYTES);
-    while (r >= 0) {
-        struct batch b;
-        int64_t at;
-        r = walk_next(&w, &b, &at);
-        if (r != 1) {
-            break;
-        }
-        r = each(ctx, &b, at);
-        if (r != 0) {
-            break;
-        }
-    }
-    walk_release(&w);
-    mem_free(buffer);
-    return r;
-}
+/* --- rebuilding
+ * ------------------------------------------------------------------------------------- */
 
 struct rebuild {
     struct segment *sg;
@@ -655,8 +237,7 @@ struct rebuild {
 static int rebuild_one(void *ctx, const struct batch *b, int64_t position)
 {
     struct rebuild *rb = ctx;
-    index_batch(
-        rb->sg, rb->io, position, to_i64(b->size), batch_last_offset(b), b->max_timestamp);
+    index_batch(rb->sg, rb->io, position, to_i64(b->size), batch_last_offset(b), b->max_timestamp);
     return 0;
 }
 
@@ -684,9 +265,10 @@ int segment_rebuild_indexes(struct segment *sg, const struct segment_io *io)
     return segment_each(sg, io, 0, rebuild_one, &rb);
 }
 
-/* Does a batch with this largest timestamp hold this offset? Garbage in a time index would otherwise keep
- * a segment for ever, or hide records from a search. */
-static bool is_time_entry_good(struct segment *sg, const struct segment_io *io, const struct time_entry *entry)
+/* Does a batch with this largest timestamp hold this offset? Garbage in a time index would
+ * otherwise keep a segment for ever, or hide records from a search. */
+__attribute__((noinline)) static bool
+is_time_entry_good(struct segment *sg, const struct segment_io *io, const struct time_entry *entry)
 {
     struct batch b;
     int64_t position;
@@ -695,6 +277,30 @@ static bool is_time_entry_good(struct segment *sg, const struct segment_io *io, 
     }
     int r = segment_locate(sg, io, sg->base_offset + entry->relative_offset, 0, &b, &position);
     return r == ERR_CORRUPT || (r == 1 && b.max_timestamp == entry->timestamp);
+}
+
+static int note_timestamp(void *ctx, const struct batch *b, int64_t position)
+{
+    struct segment *sg = ctx;
+    (void)position;
+    if (b->max_timestamp > sg->max_timestamp) {
+        sg->max_timestamp = b->max_timestamp;
+        sg->max_timestamp_offset = batch_last_offset(b);
+    }
+    return 0;
+}
+
+/* The entry that closes a segment may be lost while its batches are not: those behind the last
+ * entry of the offset index (about an interval of bytes) are looked at. */
+__attribute__((noinline)) static int look_behind_index(struct segment *sg,
+                                                       const struct segment_io *io)
+{
+    int64_t position;
+    if (!sg->has_file || sg->size == 0) {
+        return 0;
+    }
+    int err = segment_index_position(sg, io, INT64_MAX, &position);
+    return err < 0 ? err : segment_each(sg, io, position, note_timestamp, sg);
 }
 
 static int load_times(struct segment *sg, const struct segment_io *io)
@@ -721,8 +327,9 @@ static int load_times(struct segment *sg, const struct segment_io *io)
         sg->max_timestamp_offset = sg->base_offset + last.relative_offset;
     }
     sg->last_time_entry = max_i64(sg->last_time_entry, last.timestamp);
-    sg->is_time_known = true;
-    return 0;
+    err = look_behind_index(sg, io);
+    sg->is_time_known = err >= 0;
+    return err;
 }
 
 int segment_load_times(struct segment *sg, const struct segment_io *io)
@@ -730,7 +337,8 @@ int segment_load_times(struct segment *sg, const struct segment_io *io)
     return sg->is_time_known ? 0 : load_times(sg, io);
 }
 
-/* --- cutting ----------------------------------------------------------------------------------- */
+/* --- cutting -----------------------------------------------------------------------------------
+ */
 
 static int truncate_offsets(struct segment *sg, const struct segment_io *io, int64_t position)
 {
@@ -746,11 +354,11 @@ static int truncate_offsets(struct segment *sg, const struct segment_io *io, int
 }
 
 /* Time entries of offsets below this one: how many, and the last of them. */
-static int times_below(struct segment *sg,
-                       const struct segment_io *io,
-                       int64_t offset,
-                       uint32_t *ret_count,
-                       struct time_entry *ret_last)
+__attribute__((noinline)) static int times_below(struct segment *sg,
+                                                 const struct segment_io *io,
+                                                 int64_t offset,
+                                                 uint32_t *ret_count,
+                                                 struct time_entry *ret_last)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, TIME_INDEX_SUFFIX);
@@ -780,10 +388,10 @@ static int times_below(struct segment *sg,
 }
 
 /* Keeps so many time entries, of which this is the last. */
-static int truncate_times(struct segment *sg,
-                          const struct segment_io *io,
-                          uint32_t count,
-                          const struct time_entry *last)
+__attribute__((noinline)) static int truncate_times(struct segment *sg,
+                                                    const struct segment_io *io,
+                                                    uint32_t count,
+                                                    const struct time_entry *last)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, TIME_INDEX_SUFFIX);
@@ -795,7 +403,8 @@ static int truncate_times(struct segment *sg,
     return err;
 }
 
-static int truncate_txns(struct segment *sg, const struct segment_io *io, int64_t offset)
+__attribute__((noinline)) static int
+truncate_txns(struct segment *sg, const struct segment_io *io, int64_t offset)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, TXN_INDEX_SUFFIX);
@@ -823,7 +432,10 @@ static void forget_bytes(struct segment *sg, int64_t position)
     sg->is_open_ended = true;
 }
 
-int segment_truncate_known(struct segment *sg, const struct segment_io *io, int64_t position, int64_t offset)
+int segment_truncate_known(struct segment *sg,
+                           const struct segment_io *io,
+                           int64_t position,
+                           int64_t offset)
 {
     struct time_entry last_time;
     uint32_t times;
@@ -839,21 +451,26 @@ int segment_truncate_known(struct segment *sg, const struct segment_io *io, int6
     return err < 0 ? err : truncate_times(sg, io, times, &last_time);
 }
 
-/* The last index entry below the offset and how many there are up to it. One that leads nowhere makes the
- * index a bad one. */
-static int entries_below(struct segment *sg, const struct segment_io *io, int64_t offset, struct offset_entry *ret)
+/* The last index entry below the offset and how many there are up to it. One that leads nowhere
+ * makes the index a bad one. */
+__attribute__((noinline)) static int entries_below(struct segment *sg,
+                                                   const struct segment_io *io,
+                                                   int64_t offset,
+                                                   struct offset_entry *ret)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
-    int n = sparse_index_find_offset(&sg->offsets, io->fs, path.text, offset - 1 - sg->base_offset, ret);
-    if (n > 0 && !is_entry_good(sg, io, ret)) {
+    int n = sparse_index_find_offset(&sg->offsets, io->fs, path.text, offset - 1 - sg->base_offset,
+                                     ret);
+    if (n > 0 && !segment_is_entry_good(sg, io, ret)) {
         sg->is_index_bad = true;
         return 0;
     }
     return n;
 }
 
-static int offset_at(struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
+static int
+offset_at(struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
 {
     uint8_t header[BATCH_HEADER_BYTES];
     struct batch b;

@@ -1,9 +1,9 @@
 /*
- * One segment of a log: its .log file with the indexes beside it, what is known of its bytes (checked
- * ranges, holes), and the way from an offset to a position. Kafka's LogSegment.
+ * One segment of a log: its .log file with the indexes beside it, what is known of its bytes
+ * (checked ranges, holes), and the way from an offset to a position. Kafka's LogSegment.
  *
- * Files are made late: the .log with the first append, the indexes when there is an entry to write or
- * the segment closes. Thread: the owner's (plog's lock); files are used by reference elsewhere.
+ * Files are made late: the .log with the first append, the indexes when there is an entry to write
+ * or the segment closes. Thread: the owner's (plog's lock); files are used by reference elsewhere.
  */
 #ifndef STORAGE_SEGMENT_H
 #define STORAGE_SEGMENT_H
@@ -15,8 +15,8 @@
 #include "storage/sparse_index.h"
 #include "storage/txn_index.h"
 
-#define SEGMENT_INDEXES      3         /* files beside the .log */
-#define SEGMENT_RANGES_MAX   64        /* checked ranges that are remembered; more are checked again */
+#define SEGMENT_INDEXES      3  /* files beside the .log */
+#define SEGMENT_RANGES_MAX   64 /* checked ranges that are remembered; more are checked again */
 #define SEGMENT_RECENT_BYTES (1 << 20) /* written that lately: in the page cache without asking */
 #define SEGMENT_TIME_UNKNOWN INT64_MIN
 
@@ -41,11 +41,11 @@ struct segment {
     int64_t bytes_since_index; /* since the last entry of the offset index */
     int64_t max_timestamp;     /* -1: none */
     int64_t max_timestamp_offset;
-    int64_t last_time_entry;   /* timestamp of the time index's last entry; -1 */
-    int64_t first_timestamp;   /* largest of the first batch; SEGMENT_TIME_UNKNOWN */
+    int64_t last_time_entry; /* timestamp of the time index's last entry; -1 */
+    int64_t first_timestamp; /* largest of the first batch; SEGMENT_TIME_UNKNOWN */
     int64_t created_ms;
-    int64_t appended_from;     /* bytes from here on were written by this process */
-    int64_t index_from;        /* offsets below have the index entries that they shall have */
+    int64_t appended_from; /* bytes from here on were written by this process */
+    int64_t index_from;    /* offsets below have the index entries that they shall have */
     struct sparse_index offsets;
     struct sparse_index times;
     struct txn_index txns;
@@ -54,10 +54,10 @@ struct segment {
     uint16_t verified_count;
     uint16_t verified_cap;
     uint16_t holes_count;
-    bool has_file;       /* the .log exists */
-    bool is_time_known;  /* max_timestamp and last_time_entry are loaded */
-    bool is_index_bad;   /* it led astray: not used until rebuilt */
-    bool is_open_ended;  /* entries to be forced when it closes */
+    bool has_file;        /* the .log exists */
+    bool is_time_known;   /* max_timestamp and last_time_entry are loaded */
+    bool is_index_bad;    /* it led astray: not used until rebuilt */
+    bool is_open_ended;   /* entries to be forced when it closes */
     bool is_preallocated; /* the .log is longer than `size` */
 };
 
@@ -67,7 +67,7 @@ struct segment_io {
     struct fd_cache *fds;
     const char *dir;
     int64_t index_interval; /* bytes between two index entries */
-    bool no_wait; /* -EAGAIN instead of waiting for a disk, or instead of a long repair */
+    bool no_wait;           /* -EAGAIN instead of waiting for a disk, or instead of a long repair */
 };
 
 struct segment *segment_new(int64_t base_offset, int64_t now_ms);
@@ -75,7 +75,8 @@ struct segment *segment_new(int64_t base_offset, int64_t now_ms);
 struct segment *segment_free(struct segment *sg, struct fd_cache *fds);
 
 /* The .log; made when `create`. A reference for the caller. */
-must_check int segment_file(struct segment *sg, const struct segment_io *io, bool create, struct fs_file **ret);
+must_check int
+segment_file(struct segment *sg, const struct segment_io *io, bool create, struct fs_file **ret);
 
 /* After a batch was written at `position`: indexes, timestamps, checked range. */
 void segment_appended(struct segment *sg,
@@ -90,23 +91,26 @@ must_check int segment_close_indexes(struct segment *sg, const struct segment_io
 must_check int segment_trim_indexes(struct segment *sg, const struct segment_io *io);
 /* Index entries into their files; appends references to those that want a datasync (at most
  * SEGMENT_INDEXES), which is the caller's to do before a recovery point relies on them. */
-must_check int segment_flush_indexes(
-    struct segment *sg, const struct segment_io *io, struct fs_file **files, size_t *count);
+must_check int segment_flush_indexes(struct segment *sg,
+                                     const struct segment_io *io,
+                                     struct fs_file **files,
+                                     size_t *count);
 /* Largest timestamp from the time index, once; an index whose last entry is wrong is rebuilt. */
 must_check int segment_load_times(struct segment *sg, const struct segment_io *io);
 must_check int segment_load_first_timestamp(struct segment *sg, const struct segment_io *io);
 
-/* Finds the first batch whose last offset is >= offset. `hint_position` (0: none): a batch that begins
- * at or below it begins there. 1: found; 0: beyond the end; ERR_CORRUPT: the offset lies in a hole;
- * -EAGAIN; -errno. */
+/* Finds the first batch whose last offset is >= offset. `hint_position` (0: none): a batch that
+ * begins at or below it begins there. 1: found; 0: beyond the end; ERR_CORRUPT: the offset lies in
+ * a hole; -EAGAIN; -errno. */
 must_check int segment_locate(struct segment *sg,
                               const struct segment_io *io,
                               int64_t offset,
                               int64_t hint_position,
                               struct batch *ret,
                               int64_t *ret_position);
-/* Checks batches from `from` (where one begins) until `to`; *ret_end: the last boundary reached, at most
- * `to`; less when damage comes before. *ret_next: the offset behind it, -1 when it is not known. */
+/* Checks batches from `from` (where one begins) until `to`; *ret_end: the last boundary reached, at
+ * most `to`; less when damage comes before. *ret_next: the offset behind it, -1 when it is not
+ * known. */
 must_check int segment_verify(struct segment *sg,
                               const struct segment_io *io,
                               int64_t from,
@@ -142,24 +146,34 @@ const struct hole *segment_hole_of(const struct segment *sg, int64_t offset);
 /* Both indexes anew from the .log; checks all batches on the way. */
 must_check int segment_rebuild_indexes(struct segment *sg, const struct segment_io *io);
 
+/* Does a batch begin where the index says so? */
+bool segment_is_entry_good(struct segment *sg,
+                           const struct segment_io *io,
+                           const struct offset_entry *entry);
 /* Where the index says that a batch at or below the offset begins; 0 without an answer. */
-must_check int segment_index_position(
-    struct segment *sg, const struct segment_io *io, int64_t offset, int64_t *ret);
-/* Calls `each` for every good batch from `position` on until it answers other than 0; that answer. */
+must_check int segment_index_position(struct segment *sg,
+                                      const struct segment_io *io,
+                                      int64_t offset,
+                                      int64_t *ret);
+/* Calls `each` for every good batch from `position` on until it answers other than 0; that answer.
+ */
 must_check int segment_each(struct segment *sg,
                             const struct segment_io *io,
                             int64_t position,
                             int (*each)(void *ctx, const struct batch *b, int64_t position),
                             void *ctx);
 
-/* Forgets what is known of bytes, index entries and transactions at or behind `position`, where `offset`
- * begins. The .log is the caller's affair. */
-must_check int segment_truncate_known(
-    struct segment *sg, const struct segment_io *io, int64_t position, int64_t offset);
-/* Before a scan that makes everything from offset `from` on anew: keeps the index entries and transactions
- * below it untouched (they are stable, what would be written over them is not). *ret_position: where the
- * scan begins, at or before the batch of that offset; *ret_offset: of the batch there. *ret_rebuilt: the
- * index could not be followed and is made anew from the segment's beginning. */
+/* Forgets what is known of bytes, index entries and transactions at or behind `position`, where
+ * `offset` begins. The .log is the caller's affair. */
+must_check int segment_truncate_known(struct segment *sg,
+                                      const struct segment_io *io,
+                                      int64_t position,
+                                      int64_t offset);
+/* Before a scan that makes everything from offset `from` on anew: keeps the index entries and
+ * transactions below it untouched (they are stable, what would be written over them is not).
+ * *ret_position: where the scan begins, at or before the batch of that offset; *ret_offset: of the
+ * batch there. *ret_rebuilt: the index could not be followed and is made anew from the segment's
+ * beginning. */
 must_check int segment_prepare_scan(struct segment *sg,
                                     const struct segment_io *io,
                                     int64_t from,

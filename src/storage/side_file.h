@@ -1,6 +1,6 @@
 /*
- * Names of a log's files, and replacing a small side file without a sync: what such a file holds can
- * be rebuilt from the log, its readers detect a torn one, and whoever needs it stable uses
+ * Names of a log's files, and replacing a small side file without a sync: what such a file holds
+ * can be rebuilt from the log, its readers detect a torn one, and whoever needs it stable uses
  * fs_replace_file. Any thread.
  */
 #ifndef STORAGE_SIDE_FILE_H

@@ -6,10 +6,10 @@
  *   <base>.timeindex  at 0  8  largest timestamp so far
  *                     at 8  4  relative offset of the last record of the batch that has it
  *
- * Both keys of an entry are larger than those of the entry before. Kafka preallocates the files of an
- * active segment to segment.index.bytes and cuts them when it closes; after a kill the rest is zeros.
- * No entry but one for timestamp 0 at the very base can be all zeros, so the first such entry ends
- * the index.
+ * Both keys of an entry are larger than those of the entry before. Kafka preallocates the files of
+ * an active segment to segment.index.bytes and cuts them when it closes; after a kill the rest is
+ * zeros. No entry but one for timestamp 0 at the very base can be all zeros, so the first such
+ * entry ends the index.
  */
 #include "storage/sparse_index.h"
 
@@ -17,7 +17,8 @@
 #include "base/mem.h"
 
 enum {
-    BLOCK_BYTES = 1536, /* whole entries of both; 192 entries of the offset index are 768 KiB of log */
+    BLOCK_BYTES =
+        1536, /* whole entries of both; 192 entries of the offset index are 768 KiB of log */
 };
 
 enum index_key {
@@ -169,9 +170,7 @@ int sparse_index_flush(struct sparse_index *ix, struct fs *fs, const char *path)
     if (err < 0) {
         return err;
     }
-    err = fs_pwrite(f,
-                    ix->tail,
-                    (size_t)ix->tail_count * ix->entry_bytes,
+    err = fs_pwrite(f, ix->tail, (size_t)ix->tail_count * ix->entry_bytes,
                     (int64_t)ix->stored * ix->entry_bytes);
     fs_file_unref(f);
     if (err >= 0) {
@@ -238,8 +237,11 @@ static int64_t key_of(const uint8_t *entry, enum index_key key)
 }
 
 /* Entries of a piece of memory with key <= target. */
-static uint32_t
-count_in_memory(const uint8_t *entries, uint32_t count, size_t bytes, enum index_key key, int64_t target)
+static uint32_t count_in_memory(const uint8_t *entries,
+                                uint32_t count,
+                                size_t bytes,
+                                enum index_key key,
+                                int64_t target)
 {
     uint32_t low = 0;
     uint32_t high = count;
@@ -255,8 +257,10 @@ count_in_memory(const uint8_t *entries, uint32_t count, size_t bytes, enum index
 }
 
 /* The answer when it lies in the block that was found last; 0: look into the file. */
-static int
-find_in_cached(const struct sparse_index *ix, enum index_key key, int64_t target, uint8_t *ret_entry)
+static int find_in_cached(const struct sparse_index *ix,
+                          enum index_key key,
+                          int64_t target,
+                          uint8_t *ret_entry)
 {
     if (ix->cached == NULL) {
         return 0;
@@ -270,7 +274,8 @@ find_in_cached(const struct sparse_index *ix, enum index_key key, int64_t target
     return to_i32(ix->cached_first + n);
 }
 
-static void keep_block(struct sparse_index *ix, const uint8_t *block, uint32_t first, uint32_t count)
+static void
+keep_block(struct sparse_index *ix, const uint8_t *block, uint32_t first, uint32_t count)
 {
     if (ix->cached == NULL) {
         ix->cached = mem_alloc(BLOCK_BYTES);
@@ -408,7 +413,8 @@ int sparse_index_find_time(struct sparse_index *ix,
     return n;
 }
 
-static int entry_at(struct sparse_index *ix, struct fs *fs, const char *path, uint32_t i, uint8_t *ret)
+static int
+entry_at(struct sparse_index *ix, struct fs *fs, const char *path, uint32_t i, uint8_t *ret)
 {
     int err = load(ix, fs, path);
     if (err < 0) {
@@ -431,8 +437,11 @@ static int entry_at(struct sparse_index *ix, struct fs *fs, const char *path, ui
     return err < 0 ? err : 1;
 }
 
-int sparse_index_offset_at(
-    struct sparse_index *ix, struct fs *fs, const char *path, uint32_t i, struct offset_entry *ret)
+int sparse_index_offset_at(struct sparse_index *ix,
+                           struct fs *fs,
+                           const char *path,
+                           uint32_t i,
+                           struct offset_entry *ret)
 {
     uint8_t entry[OFFSET_ENTRY_BYTES];
     int r = entry_at(ix, fs, path, i, entry);
@@ -442,8 +451,11 @@ int sparse_index_offset_at(
     return r;
 }
 
-int sparse_index_time_at(
-    struct sparse_index *ix, struct fs *fs, const char *path, uint32_t i, struct time_entry *ret)
+int sparse_index_time_at(struct sparse_index *ix,
+                         struct fs *fs,
+                         const char *path,
+                         uint32_t i,
+                         struct time_entry *ret)
 {
     uint8_t entry[TIME_ENTRY_BYTES];
     int r = entry_at(ix, fs, path, i, entry);

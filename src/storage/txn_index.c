@@ -7,8 +7,8 @@
  *   at 18  8  offset of its abort marker
  *   at 26  8  last stable offset of the log after it
  *
- * Marker offsets ascend. A reader stops at the first entry whose last stable offset is beyond what it
- * reads: no later transaction can begin before it.
+ * Marker offsets ascend. A reader stops at the first entry whose last stable offset is beyond what
+ * it reads: no later transaction can begin before it.
  */
 #include "storage/txn_index.h"
 
@@ -47,9 +47,12 @@ struct load_check {
 static bool check_entry(void *ctx, const struct txn_entry *entry)
 {
     struct load_check *lc = ctx;
+    /* A marker lies behind the data that it aborts: so that zeros (bytes that a power cut took) are
+     * no entry. */
     lc->is_bad = entry->producer_id < 0 || entry->first_offset < 0 ||
-                 entry->last_offset < entry->first_offset || entry->last_offset < lc->base_offset ||
-                 entry->last_offset <= lc->last_offset || entry->last_stable_offset < 0;
+                 entry->last_offset <= entry->first_offset ||
+                 entry->last_offset < lc->base_offset || entry->last_offset <= lc->last_offset ||
+                 entry->last_stable_offset < 0;
     lc->last_offset = entry->last_offset;
     return !lc->is_bad;
 }
@@ -96,7 +99,8 @@ int txn_index_append(struct txn_index *tx,
         tx->count++;
         tx->is_unsynced = true;
     } else {
-        IGNORE(fs_truncate(f, (int64_t)tx->count * TXN_ENTRY_BYTES)); /* a cut entry is found at load */
+        IGNORE(fs_truncate(f, (int64_t)tx->count *
+                                  TXN_ENTRY_BYTES)); /* a cut entry is found at load */
     }
     fs_file_unref(f);
     return err;

@@ -1,9 +1,8 @@
 /*
  * Aborted transactions of one segment: Kafka's TransactionIndex. The file exists only when there is
- * one; entries are written as soon as the abort marker is in the log. It is not a mere hint: without
- * an entry aborted data would be served as committed, so a file that cannot be right is rebuilt from
- * the log before anything is read.
- * Thread: the owner's (plog's lock).
+ * one; entries are written as soon as the abort marker is in the log. It is not a mere hint:
+ * without an entry aborted data would be served as committed, so a file that cannot be right is
+ * rebuilt from the log before anything is read. Thread: the owner's (plog's lock).
  */
 #ifndef STORAGE_TXN_INDEX_H
 #define STORAGE_TXN_INDEX_H
@@ -29,10 +28,13 @@ struct txn_index {
 /* Counts and checks all entries. ERR_MALFORMED: cannot be right. A missing file is empty. */
 must_check int
 txn_index_load(struct txn_index *tx, struct fs *fs, const char *path, int64_t base_offset);
-must_check int
-txn_index_append(struct txn_index *tx, struct fs *fs, const char *path, const struct txn_entry *entry);
+must_check int txn_index_append(struct txn_index *tx,
+                                struct fs *fs,
+                                const char *path,
+                                const struct txn_entry *entry);
 /* Keeps the first `count` entries; with none the file goes. */
-must_check int txn_index_truncate(struct txn_index *tx, struct fs *fs, const char *path, uint32_t count);
+must_check int
+txn_index_truncate(struct txn_index *tx, struct fs *fs, const char *path, uint32_t count);
 /* Drops entries whose marker lies at or beyond `offset`. */
 must_check int
 txn_index_truncate_to(struct txn_index *tx, struct fs *fs, const char *path, int64_t offset);

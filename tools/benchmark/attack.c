@@ -75,8 +75,7 @@ static bool is_sated(const struct siege *sg, const struct stream *st)
 static void send_some(struct siege *sg, struct stream *st)
 {
     while (!is_sated(sg, st)) {
-        ssize_t n =
-            send(st->fd, sg->frames.bytes + st->at, sg->frames.len - st->at, MSG_NOSIGNAL);
+        ssize_t n = send(st->fd, sg->frames.bytes + st->at, sg->frames.len - st->at, MSG_NOSIGNAL);
         if (n < 0) {
             if (errno != EAGAIN) {
                 disconnect(st);
@@ -237,12 +236,13 @@ static void run_promise(const struct sockaddr_in *server)
     }
 }
 
-/* Noise, the greetings of other protocols, headers with nothing behind them, lengths and counts that
- * are not true. */
+/* Noise, the greetings of other protocols, headers with nothing behind them, lengths and counts
+ * that are not true. */
 static void run_garbage(const struct sockaddr_in *server)
 {
     static const char *const greetings[] = {"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01",
-                                            "SSH-2.0-x\r\n", "\x7f\xff\xff\xff", "\xff\xff\xff\xff"};
+                                            "SSH-2.0-x\r\n", "\x7f\xff\xff\xff",
+                                            "\xff\xff\xff\xff"};
     struct buf lie = {0};
     frames_lying_counts(&lie);
     uint64_t noise = UINT64_C(0x9e3779b97f4a7c15);
@@ -293,7 +293,8 @@ static void run_idle(const struct sockaddr_in *server)
 
 const struct attack attacks[] = {
     {"never-read", .frames = frames_fetch_megabyte, .connections = 100},
-    {"never-read-metadata", .frames = frames_metadata_all, .connections = 500, .flags = ATTACK_MANY},
+    {"never-read-metadata", .frames = frames_metadata_all, .connections = 500,
+     .flags = ATTACK_MANY},
     {"never-read-small", .frames = frames_api_versions, .connections = 2000},
     {"drip", .run = run_drip},
     {"storm", .run = run_storm},

@@ -11,7 +11,7 @@
 
 #include <time.h>
 
-#define CLIENT_ID  "hostile"
+#define CLIENT_ID "hostile"
 
 static void add_rope(struct buf *b, struct rope *rope)
 {
@@ -163,8 +163,8 @@ void frames_fetch_many(struct buf *b)
 {
     add_fetch(b, &(struct fetch_shape){
                      .name = "many", .is_topics = true, .count = MANY_TOPICS, .session_epoch = -1});
-    add_fetch(b, &(struct fetch_shape){
-                     .name = "wide-0", .count = WIDE_PARTITIONS, .session_epoch = -1});
+    add_fetch(
+        b, &(struct fetch_shape){.name = "wide-0", .count = WIDE_PARTITIONS, .session_epoch = -1});
 }
 
 /* New sessions without end. */
@@ -280,8 +280,7 @@ static void add_list_offsets(struct buf *b, int64_t timestamp)
     struct list_offsets_request body;
     msg_init(api_request_msg(API_KEY_LIST_OFFSETS), &body);
     body.replica_id = -1;
-    body.topics.items =
-        codec_array(&arena, list_offsets_request_list_offsets_topic, MANY_TOPICS);
+    body.topics.items = codec_array(&arena, list_offsets_request_list_offsets_topic, MANY_TOPICS);
     body.topics.count = MANY_TOPICS;
     struct list_offsets_request_list_offsets_partition lp =
         list_offsets_request_list_offsets_partition_default;
@@ -302,8 +301,8 @@ static void add_epochs(struct buf *b)
     struct offset_for_leader_epoch_request body;
     msg_init(api_request_msg(API_KEY_OFFSET_FOR_LEADER_EPOCH), &body);
     body.replica_id = -1;
-    body.topics.items = codec_array(
-        &arena, offset_for_leader_epoch_request_offset_for_leader_topic, MANY_TOPICS);
+    body.topics.items =
+        codec_array(&arena, offset_for_leader_epoch_request_offset_for_leader_topic, MANY_TOPICS);
     body.topics.count = MANY_TOPICS;
     struct offset_for_leader_epoch_request_offset_for_leader_partition ep =
         offset_for_leader_epoch_request_offset_for_leader_partition_default;
@@ -345,13 +344,11 @@ void frames_unknown_partitions(struct buf *b)
     body.topic_data.items = &td;
     body.topic_data.count = 1;
     td.name = STR("hostile-0");
-    td.partition_data.items =
-        codec_array(&arena, produce_request_partition_produce_data, 10000);
+    td.partition_data.items = codec_array(&arena, produce_request_partition_produce_data, 10000);
     td.partition_data.count = 10000;
     for (int32_t i = 0; i < 10000; i++) {
         td.partition_data.items[i].index = i + 1;
-        td.partition_data.items[i].records =
-            (struct records){.ptr = batch.bytes, .len = batch.len};
+        td.partition_data.items[i].records = (struct records){.ptr = batch.bytes, .len = batch.len};
     }
     add(b, API_KEY_PRODUCE, 12, &body);
     buf_release(&batch);
@@ -424,7 +421,8 @@ void frames_huge_topic(struct buf *b)
 {
     struct create_topics_request body;
     msg_init(api_request_msg(API_KEY_CREATE_TOPICS), &body);
-    struct create_topics_request_creatable_topic topic = create_topics_request_creatable_topic_default;
+    struct create_topics_request_creatable_topic topic =
+        create_topics_request_creatable_topic_default;
     struct create_topics_request_creatable_topic_config config =
         create_topics_request_creatable_topic_config_default;
     body.topics.items = &topic;
@@ -539,8 +537,7 @@ void frames_produce_wide(struct buf *b)
     td.partition_data.count = WIDE_PARTITIONS;
     for (int32_t i = 0; i < WIDE_PARTITIONS; i++) {
         td.partition_data.items[i].index = i;
-        td.partition_data.items[i].records =
-            (struct records){.ptr = batch.bytes, .len = batch.len};
+        td.partition_data.items[i].records = (struct records){.ptr = batch.bytes, .len = batch.len};
     }
     add(b, API_KEY_PRODUCE, 12, &body);
     buf_release(&batch);
@@ -563,8 +560,8 @@ void frames_new_producers(struct buf *b)
     buf_release(&batch);
 }
 
-/* Records of hundreds of megabytes of zeros, in batches below max.message.bytes, and a million empty
- * records. */
+/* Records of hundreds of megabytes of zeros, in batches below max.message.bytes, and a million
+ * empty records. */
 void frames_bombs(struct buf *b)
 {
     static const enum codec_type codecs[] = {CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD};

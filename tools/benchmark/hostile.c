@@ -58,11 +58,12 @@ struct figures {
 
 static void print_usage(FILE *to)
 {
-    fputs("hostile --server FILE [--data DIR] [--seconds N] [--only ATTACK]... [--all] [--durable]\n"
-          "  --all      all attacks at once, after each alone (with --only: instead)\n"
-          "  --durable  acks wait for the disk; else for the page cache\n"
-          "attacks:",
-          to);
+    fputs(
+        "hostile --server FILE [--data DIR] [--seconds N] [--only ATTACK]... [--all] [--durable]\n"
+        "  --all      all attacks at once, after each alone (with --only: instead)\n"
+        "  --durable  acks wait for the disk; else for the page cache\n"
+        "attacks:",
+        to);
     for (size_t i = 0; i < attacks_count; i++) {
         fprintf(to, " %s", attacks[i].name);
     }
@@ -112,11 +113,9 @@ static int good_open(struct good *g, const struct sockaddr_in *to)
     if (r < 0) {
         return r;
     }
-    frame_produce(&g->produce, &(struct produce){.topic = id,
-                                                 .count = 1,
-                                                 .records = 1,
-                                                 .value_bytes = 100,
-                                                 .acks = -1});
+    frame_produce(
+        &g->produce,
+        &(struct produce){.topic = id, .count = 1, .records = 1, .value_bytes = 100, .acks = -1});
     frame_fetch(&g->fetch,
                 &(struct fetch){.topic = id, .min_bytes = 1, .max_wait_ms = 500, .max_bytes = 4096},
                 &g->offset_at);
@@ -204,11 +203,9 @@ static int make_topics(struct good *g, bool with_many)
     r = r < 0 ? r : client_receive(c, &a);
     /* Something to fetch. */
     frame.len = 0;
-    frame_produce(&frame, &(struct produce){.topic = ids[0],
-                                            .count = 1,
-                                            .records = 1,
-                                            .value_bytes = 1000000,
-                                            .acks = 1});
+    frame_produce(
+        &frame, &(struct produce){
+                    .topic = ids[0], .count = 1, .records = 1, .value_bytes = 1000000, .acks = 1});
     for (int i = 0; i < 8; i++) {
         r = r < 0 ? r : client_produce(c, &frame);
     }
@@ -217,8 +214,8 @@ static int make_topics(struct good *g, bool with_many)
 }
 
 /* A metric's value, by SIGUSR1 and the log; -1: it did not come. */
-static void read_metrics(const struct process *p, const char *log, int64_t *ret_turn_us,
-                         int64_t *ret_wall_us)
+static void
+read_metrics(const struct process *p, const char *log, int64_t *ret_turn_us, int64_t *ret_wall_us)
 {
     *ret_turn_us = -1;
     *ret_wall_us = -1;
@@ -246,8 +243,11 @@ static void read_metrics(const struct process *p, const char *log, int64_t *ret_
 
 /* ---- one attack, or all ---- */
 
-static int check_promises(const char *name, const struct figures *alone,
-                          const struct figures *beside, int64_t turn_us, int64_t wall_us)
+static int check_promises(const char *name,
+                          const struct figures *alone,
+                          const struct figures *beside,
+                          int64_t turn_us,
+                          int64_t wall_us)
 {
     double limit_us = fmax(2 * alone->p99_us, P99_US_MAX);
     int64_t growth_kib = beside->rss_peak_kib - alone->rss_peak_kib;
@@ -263,8 +263,12 @@ static int check_promises(const char *name, const struct figures *alone,
     return is_late || is_fat || is_long;
 }
 
-static int measure(const struct options *o, struct good *g, const struct process *p,
-                   const char *name, const struct attack *const *which, size_t count)
+static int measure(const struct options *o,
+                   struct good *g,
+                   const struct process *p,
+                   const char *name,
+                   const struct attack *const *which,
+                   size_t count)
 {
     struct figures alone;
     struct figures beside;
@@ -299,8 +303,8 @@ static int measure(const struct options *o, struct good *g, const struct process
     return check_promises(name, &alone, &beside, turn_us, wall_us);
 }
 
-static int run(const struct options *o, const char *name, const struct attack *const *which,
-               size_t count)
+static int
+run(const struct options *o, const char *name, const struct attack *const *which, size_t count)
 {
     char data[512];
     snprintf(data, sizeof(data), "%s/data", o->directory);
@@ -358,8 +362,9 @@ int main(int argc, char **argv)
     size_t count = 0;
     int broken = 0;
     int failed = 0;
-    printf("| attack | alone p50 / p99 ms | beside p50 / p99 / max ms | memory MiB more "
-           "| longest turn ms | by the clock ms | |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+    printf(
+        "| attack | alone p50 / p99 ms | beside p50 / p99 / max ms | memory MiB more "
+        "| longest turn ms | by the clock ms | |\n| --- | --- | --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < attacks_count; i++) {
         if (is_wanted(&o, attacks[i].name)) {
             which[count++] = &attacks[i];

@@ -207,7 +207,9 @@ static void partitions_with_records_go_to_the_end(void **state)
     int32_t id = open_session(f, 3);
     struct fetch_request body = request(f, id, 1, 0, 0);
     struct fetch_context fc = begin(f, &body);
-    struct fetch_outcome outcomes[3] = {{.has_records = true}, {0}, {0}};
+    struct fetch_outcome outcomes[3];
+    memset(outcomes, 0, sizeof(outcomes));
+    outcomes[0].has_records = true;
     bool sent[3];
     fetch_session_end(f->fs, &fc, outcomes, f->now_ms, 1, sent);
     body = request(f, id, 2, 0, 0);

@@ -221,6 +221,7 @@ static void lengths_that_are_not_allowed_close_at_once_with_one_line(void **stat
     assert_int_equal(wd.lines, 2);
     assert_non_null(strstr(wd.line, "left_out=4"));
     assert_int_equal(wd.frames, 1);
+    peer_expect_frame(fd, "A0");
     peer_expect_end(fd);
     assert_int_equal(world_metric(&wd, "net_closed_bad_frame"), 6);
     world_release(&wd);

@@ -52,6 +52,7 @@ static void stop(struct node *n)
 {
     server_stop(n->sv, true);
     n->sv = server_free(n->sv);
+    fs_release_system(&n->fs);
 }
 
 static void make_dir(struct node *n)

@@ -1,6 +1,6 @@
 /*
- * A log directory on a simulated disk, and short ways to fill and read a log: what the tests of storage/
- * share. A world ends with everything closed and freed.
+ * A log directory on a simulated disk, and short ways to fill and read a log: what the tests of
+ * storage/ share. A world ends with everything closed and freed.
  */
 #ifndef TESTS_UNIT_STORAGE_WORLD_H
 #define TESTS_UNIT_STORAGE_WORLD_H
@@ -69,7 +69,7 @@ static inline void world_init(struct world *w)
         .index_interval_bytes = 4096,
         .retention_ms = -1,
         .retention_bytes = -1,
-        .producer_id_expiration_ms = 86400000,
+        .producer_id_expiration_ms = INT64_MAX, /* timestamps of tests are small */
     };
     w->how = (struct plog_open){
         .dir = WORLD_DIR,
@@ -137,13 +137,11 @@ static inline struct blob *make_batch(const struct shape *s, struct batch *ret)
         store_be16(key + 2, (uint16_t)s->control);
         store_be16(end, 0);
         store_be32(end + 2, (uint32_t)s->coordinator_epoch);
-        batch_builder_add(
-            &bb, s->timestamp, (struct view){key, sizeof(key)}, (struct view){end, sizeof(end)});
+        batch_builder_add(&bb, s->timestamp, (struct view){key, sizeof(key)},
+                          (struct view){end, sizeof(end)});
     }
     for (int i = 0; i < s->records && !s->is_control; i++) {
-        batch_builder_add(&bb,
-                          s->timestamp + i,
-                          (struct view){0},
+        batch_builder_add(&bb, s->timestamp + i, (struct view){0},
                           (struct view){value, (size_t)s->value_bytes});
     }
     assert_true(batch_builder_finish(&bb, &blob, &size) >= 0);
@@ -154,7 +152,8 @@ static inline struct blob *make_batch(const struct shape *s, struct batch *ret)
 }
 
 /* Stages one batch; the result is the log's answer. */
-static inline struct plog_append_result stage_shape(struct world *w, const struct shape *s, int *ret_err)
+static inline struct plog_append_result
+stage_shape(struct world *w, const struct shape *s, int *ret_err)
 {
     struct batch b;
     struct arena arena = {0};
@@ -217,7 +216,8 @@ static inline void flush_log(struct world *w)
     }
 }
 
-/* Reads once: bytes of the answer (mem_alloc'ed, or NULL) and the base offset of its first batch. */
+/* Reads once: bytes of the answer (mem_alloc'ed, or NULL) and the base offset of its first batch.
+ */
 static inline uint8_t *read_bytes(struct world *w,
                                   const struct plog_read *how,
                                   struct plog_read_result *ret,
@@ -237,7 +237,8 @@ static inline uint8_t *read_bytes(struct world *w,
     return bytes;
 }
 
-/* Base offset of the first batch that a read at this offset gives; -1: nothing; -2: an error, in *ret_error. */
+/* Base offset of the first batch that a read at this offset gives; -1: nothing; -2: an error, in
+ * *ret_error. */
 static inline int64_t first_read(struct world *w, int64_t offset, enum kafka_error *ret_error)
 {
     struct plog_read how = {
@@ -283,7 +284,8 @@ static inline int check_all_readable(struct world *w)
     return batches;
 }
 
-/* --- files -------------------------------------------------------------------------------------- */
+/* --- files --------------------------------------------------------------------------------------
+ */
 
 static inline void put_file(struct world *w, const char *path, const void *bytes, size_t len)
 {

@@ -1,7 +1,7 @@
 /*
  * The leader-epoch cache: assignments as Kafka's LeaderEpochFileCache makes them, the answers of
- * OffsetForLeaderEpoch, and what is believed of its file. Method: small caches by hand against the rules,
- * files spoilt in each way that a crash or a hand can spoil them.
+ * OffsetForLeaderEpoch, and what is believed of its file. Method: small caches by hand against the
+ * rules, files spoilt in each way that a crash or a hand can spoil them.
  */
 #include "storage/epoch_cache.h"
 
@@ -51,8 +51,8 @@ static void end_offsets_are_those_of_kafka(void **state)
         int32_t asked;
         int32_t epoch;
         int64_t end;
-    } rows[] = {
-        {5, 5, 120}, {4, 2, 90}, {3, 2, 90}, {2, 2, 90}, {1, 0, 40}, {0, 0, 40}, {6, -1, -1}, {-1, -1, -1}};
+    } rows[] = {{5, 5, 120}, {4, 2, 90}, {3, 2, 90},  {2, 2, 90},
+                {1, 0, 40},  {0, 0, 40}, {6, -1, -1}, {-1, -1, -1}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         epoch_cache_end_of(&ec, rows[i].asked, 120, &epoch, &end);
         assert_int_equal(epoch, rows[i].epoch);
@@ -113,10 +113,23 @@ static void a_spoilt_file_is_not_believed(void **state)
     (void)state;
     struct world w;
     struct epoch_cache ec;
-    static const char *const bad[] = {
-        "", "\n", "0", "0\n", "0\n2\n0 0\n", "0\n1\n0 0", "0\n1\n0 0\n2 40\n", "1\n1\n0 0\n", "0\n-1\n",
-        "0\n99999999999999999999\n", "0\n2\n2 40\n0 0\n", "0\n2\n0 0\n2 0\n", "0\n1\nx 0\n", "0\n1\n0\n",
-        "garbage", "0\n1\n-1 0\n", "0\n1\n0 0\n\n"};
+    static const char *const bad[] = {"",
+                                      "\n",
+                                      "0",
+                                      "0\n",
+                                      "0\n2\n0 0\n",
+                                      "0\n1\n0 0",
+                                      "0\n1\n0 0\n2 40\n",
+                                      "1\n1\n0 0\n",
+                                      "0\n-1\n",
+                                      "0\n99999999999999999999\n",
+                                      "0\n2\n2 40\n0 0\n",
+                                      "0\n2\n0 0\n2 0\n",
+                                      "0\n1\nx 0\n",
+                                      "0\n1\n0\n",
+                                      "garbage",
+                                      "0\n1\n-1 0\n",
+                                      "0\n1\n0 0\n\n"};
     world_init(&w);
     epoch_cache_init(&ec);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

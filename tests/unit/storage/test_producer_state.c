@@ -1,7 +1,8 @@
 /*
- * Producer state by Kafka's rules: duplicates, sequences, epochs, transactions, the last stable offset,
- * and the snapshot file. Method: each rule as a short history against the answer that a real broker gave;
- * undo as "apply, revert, encode" giving the same bytes; snapshots damaged byte by byte.
+ * Producer state by Kafka's rules: duplicates, sequences, epochs, transactions, the last stable
+ * offset, and the snapshot file. Method: each rule as a short history against the answer that a
+ * real broker gave; undo as "apply, revert, encode" giving the same bytes; snapshots damaged byte
+ * by byte.
  */
 #include "storage/producer_state.h"
 
@@ -34,7 +35,9 @@ static struct batch end_batch(int64_t pid, int16_t epoch, int64_t base)
     return b;
 }
 
-static const struct txn_marker commit = {.is_marker = true, .is_commit = true, .coordinator_epoch = 3};
+static const struct txn_marker commit = {.is_marker = true,
+                                         .is_commit = true,
+                                         .coordinator_epoch = 3};
 static const struct txn_marker abort_marker = {.is_marker = true, .coordinator_epoch = 3};
 
 static enum kafka_error ask(struct producer_state *ps, struct batch b)
@@ -53,7 +56,8 @@ static void put(struct producer_state *ps, struct batch b)
     producer_state_apply(ps, &b, NULL, NULL, &completed);
 }
 
-static struct completed_txn finish(struct producer_state *ps, struct batch b, const struct txn_marker *marker)
+static struct completed_txn
+finish(struct producer_state *ps, struct batch b, const struct txn_marker *marker)
 {
     struct completed_txn completed;
     producer_state_apply(ps, &b, marker, NULL, &completed);
@@ -144,16 +148,19 @@ static void coordinators_have_no_sequences_but_epochs(void **state)
     producer_state_init(&ps, 1);
     put(&ps, txn_data(7, 4, 0, 0));
     struct batch gap = txn_data(7, 4, 77, 1);
-    assert_int_equal(producer_state_check(&ps, &gap, NULL, PRODUCER_RULES_EPOCH, &is_duplicate, &pb),
-                     KAFKA_ERROR_NONE);
+    assert_int_equal(
+        producer_state_check(&ps, &gap, NULL, PRODUCER_RULES_EPOCH, &is_duplicate, &pb),
+        KAFKA_ERROR_NONE);
     struct batch old = end_batch(7, 3, 1);
-    assert_int_equal(producer_state_check(&ps, &old, &commit, PRODUCER_RULES_EPOCH, &is_duplicate, &pb),
-                     KAFKA_ERROR_INVALID_PRODUCER_EPOCH);
+    assert_int_equal(
+        producer_state_check(&ps, &old, &commit, PRODUCER_RULES_EPOCH, &is_duplicate, &pb),
+        KAFKA_ERROR_INVALID_PRODUCER_EPOCH);
     IGNORE(finish(&ps, end_batch(7, 4, 1), &commit).is_set);
     struct txn_marker stale = {.is_marker = true, .coordinator_epoch = 2};
     struct batch end = end_batch(7, 4, 2);
-    assert_int_equal(producer_state_check(&ps, &end, &stale, PRODUCER_RULES_EPOCH, &is_duplicate, &pb),
-                     KAFKA_ERROR_TRANSACTION_COORDINATOR_FENCED);
+    assert_int_equal(
+        producer_state_check(&ps, &end, &stale, PRODUCER_RULES_EPOCH, &is_duplicate, &pb),
+        KAFKA_ERROR_TRANSACTION_COORDINATOR_FENCED);
     producer_state_release(&ps);
 }
 
@@ -214,11 +221,11 @@ static void undo_gives_the_state_before(void **state)
     put(&ps, txn_data(1, 0, 0, 0));
     put(&ps, data(2, 0, 0, 3, 1));
     producer_state_encode(&ps, &before, &before_len);
-    const struct batch batches[] = {
-        data(2, 1, 0, 2, 4), end_batch(1, 0, 6), txn_data(1, 0, 1, 7), txn_data(3, 0, 0, 8)};
+    const struct batch batches[] = {data(2, 1, 0, 2, 4), end_batch(1, 0, 6), txn_data(1, 0, 1, 7),
+                                    txn_data(3, 0, 0, 8)};
     for (size_t i = 0; i < ARRAY_LEN(batches); i++) {
-        producer_state_apply(
-            &ps, &batches[i], batch_is_control(&batches[i]) ? &abort_marker : NULL, &undos[i], &completed);
+        producer_state_apply(&ps, &batches[i], batch_is_control(&batches[i]) ? &abort_marker : NULL,
+                             &undos[i], &completed);
     }
     assert_int_equal(ps.map.count, 3);
     for (size_t i = ARRAY_LEN(batches); i > 0; i--) {
@@ -277,12 +284,14 @@ static void a_damaged_snapshot_is_refused(void **state)
     uint8_t bytes[sizeof(kafkas_snapshot)];
     producer_state_init(&ps, 1);
     for (size_t len = 0; len < sizeof(bytes); len++) {
-        assert_int_equal(producer_state_decode(&ps, kafkas_snapshot, len, 0, INT64_MAX), ERR_MALFORMED);
+        assert_int_equal(producer_state_decode(&ps, kafkas_snapshot, len, 0, INT64_MAX),
+                         ERR_MALFORMED);
     }
     for (size_t i = 0; i < sizeof(bytes) * 8; i++) {
         memcpy(bytes, kafkas_snapshot, sizeof(bytes));
         bytes[i / 8] ^= (uint8_t)(1u << (i % 8));
-        assert_int_equal(producer_state_decode(&ps, bytes, sizeof(bytes), 0, INT64_MAX), ERR_MALFORMED);
+        assert_int_equal(producer_state_decode(&ps, bytes, sizeof(bytes), 0, INT64_MAX),
+                         ERR_MALFORMED);
         assert_int_equal(ps.map.count, 0);
     }
     producer_state_release(&ps);

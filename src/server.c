@@ -1,11 +1,12 @@
 /*
- * The wiring of one broker: what is made in which order, and taken apart in the other. See server.h.
+ * The wiring of one broker: what is made in which order, and taken apart in the other. See
+ * server.h.
  *
  *   1 listeners bind (the real ports go into the registration)
  *   2 log directories: an empty one is formatted, then locked
- *   3 background threads, then the metadata log: replay, registration, the first image; partitions open
- *   4 clean-shutdown markers go, durably, before anything is appended
- *   5 io threads run, listeners accept
+ *   3 background threads, then the metadata log: replay, registration, the first image; partitions
+ * open 4 clean-shutdown markers go, durably, before anything is appended 5 io threads run,
+ * listeners accept
  */
 #include "server.h"
 
@@ -26,7 +27,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 
-#define DESCRIPTORS_RESERVE 64  /* for everything that is neither a connection nor a segment */
+#define DESCRIPTORS_RESERVE 64 /* for everything that is neither a connection nor a segment */
 #define FD_CACHE_LEAST      64
 #define FD_CACHE_MOST       4096
 
@@ -62,7 +63,8 @@ static size_t raise_descriptors(struct logger *logger)
     rlim_t had = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        LOG_WARN(logger, FAC_SERVER, "the limit of open files stays at %ju: %s", (uintmax_t)had, err_text(-errno));
+        LOG_WARN(logger, FAC_SERVER, "the limit of open files stays at %ju: %s", (uintmax_t)had,
+                 err_text(-errno));
         limit.rlim_cur = had;
     }
     return limit.rlim_cur > 1000000 ? 1000000 : (size_t)limit.rlim_cur;
@@ -95,12 +97,14 @@ int server_new(struct config *config,
     br->logger = logger;
     br->config = config;
     metrics_init(&br->metrics);
-    br->bad_frames = metrics_counter(&br->metrics, "requests_bad_frames", "frames that ended their connection");
+    br->bad_frames =
+        metrics_counter(&br->metrics, "requests_bad_frames", "frames that ended their connection");
     size_t descriptors = raise_descriptors(logger);
     size_t cached = descriptors > DESCRIPTORS_RESERVE ? (descriptors - DESCRIPTORS_RESERVE) / 2 : 1;
     br->fds = fd_cache_new(fs, min_size(max_size(cached, FD_CACHE_LEAST), FD_CACHE_MOST));
     br->env = mem_zalloc(sizeof(*br->env));
-    *br->env = (struct plog_env){.fs = fs, .clock = clock, .logger = logger, .fds = br->fds, .metrics = &br->metrics};
+    *br->env = (struct plog_env){
+        .fs = fs, .clock = clock, .logger = logger, .fds = br->fds, .metrics = &br->metrics};
     br->memory.max = max_i64(config_get_int(config, "jackdaw.memory.max"), 0);
     br->queued.max = max_i64(config_get_int(config, "queued.max.request.bytes"), 0);
     br->conn_memory = conn_memory_new(&br->memory, &br->queued);
@@ -109,7 +113,8 @@ int server_new(struct config *config,
     lock_init(&br->fetch_lock, LOCK_LEAF);
     uint64_t seed = 0;
     clock_random(clock, &seed, sizeof(seed));
-    br->fetch_sessions = fetch_sessions_new(to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
+    br->fetch_sessions = fetch_sessions_new(
+        to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
     br->ios_count = count_io_threads(config);
     br->ios = mem_array(br->ios_count, sizeof(struct io_thread *));
     sv->sets = mem_array(br->ios_count, sizeof(struct conn_set *));
@@ -134,8 +139,10 @@ static void apply_limits(struct broker *br, const struct image *im)
     struct server *sv = container_of(br, struct server, br);
     const struct config *config = br->config;
     conn_limits_set_max(sv->limits, (int32_t)config_effective_int(config, im, "max.connections"));
-    conn_limits_set_per_ip(sv->limits, (int32_t)config_effective_int(config, im, "max.connections.per.ip"));
-    conn_limits_set_rate(sv->limits, (int32_t)config_effective_int(config, im, "max.connection.creation.rate"));
+    conn_limits_set_per_ip(sv->limits,
+                           (int32_t)config_effective_int(config, im, "max.connections.per.ip"));
+    conn_limits_set_rate(sv->limits,
+                         (int32_t)config_effective_int(config, im, "max.connection.creation.rate"));
 }
 
 static void on_broker_fatal(struct broker *br, int err)
@@ -157,14 +164,21 @@ static int set_limits(struct server *sv, char *ret_error, size_t error_cap)
     if (overrides.len > 0) {
         int r = conn_limits_set_overrides(sv->limits, overrides);
         if (r < 0) {
-            say(ret_error, error_cap, "max.connections.per.ip.overrides=" STR_FMT " cannot be read; write address:count,address:count", STR_ARG(overrides));
+            say(ret_error, error_cap,
+                "max.connections.per.ip.overrides=" STR_FMT
+                " cannot be read; write address:count,address:count",
+                STR_ARG(overrides));
             return r;
         }
     }
     return 0;
 }
 
-static int bind_one(struct server *sv, const struct config_listener *cl, size_t index, char *ret_error, size_t error_cap)
+static int bind_one(struct server *sv,
+                    const struct config_listener *cl,
+                    size_t index,
+                    char *ret_error,
+                    size_t error_cap)
 {
     struct broker *br = &sv->br;
     struct broker_listener *bl = &br->listeners[index];
@@ -182,12 +196,10 @@ static int bind_one(struct server *sv, const struct config_listener *cl, size_t 
     int r = listener_new(br->ios[0]->loop, &options, &sv->listeners[index]);
     mem_free(host);
     if (r < 0) {
-        say(ret_error,
-            error_cap,
-            "listener " STR_FMT "://" STR_FMT ":%u cannot be bound: %s; choose another address with --listen HOST:PORT or the key listeners",
-            STR_ARG(cl->name),
-            STR_ARG(cl->host),
-            cl->port,
+        say(ret_error, error_cap,
+            "listener " STR_FMT "://" STR_FMT ":%u cannot be bound: %s; choose another address "
+            "with --listen HOST:PORT or the key listeners",
+            STR_ARG(cl->name), STR_ARG(cl->host), cl->port,
             r == ERR_BAD_ARGUMENT ? "the host is not known" : err_text(r));
         return r;
     }
@@ -319,7 +331,8 @@ void server_log_metrics(struct server *sv)
     }
 }
 
-/* Nobody waits any more: what is parked is abandoned, and every loop turns until its last request is settled. */
+/* Nobody waits any more: what is parked is abandoned, and every loop turns until its last request
+ * is settled. */
 static void settle_loops(struct server *sv)
 {
     struct broker *br = &sv->br;

@@ -72,7 +72,8 @@ struct fs_ops {
 
 struct fs {
     const struct fs_ops *ops;
-    _Atomic int spare; /* the machine's: a descriptor that is given up when a sync finds none left; 0: none */
+    _Atomic int spare; /* the machine's: a descriptor that is given up when a sync finds none left;
+                          0: none */
 };
 
 /* The machine's file system. */

@@ -21,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPARE_TRIES 200 /* of a millisecond: what holds all descriptors that long is not passing by */
+#define SPARE_TRIES \
+    200 /* of a millisecond: what holds all descriptors that long is not passing by */
 
 enum {
     FS_PAGE_BYTES = 4096,
@@ -269,8 +270,9 @@ system_list(struct fs *fs, const char *path, void (*each)(void *ctx, const char 
     return err;
 }
 
-/* Whoever waits for a sync shall not fail because connections have used up all descriptors: one is kept for it.
- * Between giving it up and using it another thread may be quicker (and sheds a connection with it): again, then. */
+/* Whoever waits for a sync shall not fail because connections have used up all descriptors: one is
+ * kept for it. Between giving it up and using it another thread may be quicker (and sheds a
+ * connection with it): again, then. */
 static int open_with_spare(struct fs *fs, const char *path, int flags)
 {
     const struct timespec pause = {.tv_nsec = 1000000};

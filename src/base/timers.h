@@ -29,8 +29,8 @@ static inline bool timer_is_armed(const struct timer *t)
 {
     return t->slot != 0;
 }
-int64_t timers_next(const struct timers *ts);         /* INT64_MAX: none */
-size_t timers_run(struct timers *ts, int64_t now_ms); /* fires what is due; returns how many */
+int64_t timers_next(const struct timers *ts);             /* INT64_MAX: none */
+size_t timers_run(struct timers *ts, int64_t now_ms);     /* fires what is due; returns how many */
 bool timers_run_first(struct timers *ts, int64_t now_ms); /* fires one; false: none is due */
 
 #endif

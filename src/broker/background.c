@@ -1,6 +1,6 @@
 /*
- * Background threads; see background.h. One flusher thread (a round syncs everything that is queued),
- * and workers that share a queue of jobs and look after retention between them.
+ * Background threads; see background.h. One flusher thread (a round syncs everything that is
+ * queued), and workers that share a queue of jobs and look after retention between them.
  */
 #include "broker/background.h"
 
@@ -25,12 +25,12 @@ struct background {
     struct cond flush_cond;
     bool flush_wanted;
     bool flush_stops;
-    struct lock lock;       /* LOCK_MAILBOX: what follows */
+    struct lock lock; /* LOCK_MAILBOX: what follows */
     struct cond cond;
     struct list jobs;
     bool stops;
     int64_t retention_interval_ms; /* constant */
-    int64_t retention_at_ms; /* machine clock; INT64_MAX: no pass is due */
+    int64_t retention_at_ms;       /* machine clock; INT64_MAX: no pass is due */
     bool retention_runs;
     _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint */
     _Atomic bool checkpoint_queued;
@@ -101,9 +101,13 @@ static int64_t apply_retention(struct background *bg)
         if (p->pl != NULL && !atomic_load(&p->is_deleted) && !plog_is_offline(p->pl)) {
             int r = plog_apply_retention(p->pl, now_ms);
             if (r < 0) {
-                LOG_WARN(bg->br->logger, FAC_STORAGE, "retention of " STR_FMT "-%d failed: %s; tried again at the next pass", STR_ARG(p->topic), p->number, err_text(r));
+                LOG_WARN(bg->br->logger, FAC_STORAGE,
+                         "retention of " STR_FMT "-%d failed: %s; tried again at the next pass",
+                         STR_ARG(p->topic), p->number, err_text(r));
             } else if (r > 0) {
-                LOG_INFO(bg->br->logger, FAC_STORAGE, "retention of " STR_FMT "-%d removed %d segments", STR_ARG(p->topic), p->number, r);
+                LOG_INFO(bg->br->logger, FAC_STORAGE,
+                         "retention of " STR_FMT "-%d removed %d segments", STR_ARG(p->topic),
+                         p->number, r);
             }
             earliest_ms = min_i64(earliest_ms, plog_next_expiry(p->pl));
         }
@@ -124,7 +128,8 @@ static void retention_within_locked(struct background *bg, int64_t wait_ms)
     }
 }
 
-/* Any thread, often: rolls of busy logs come here and find a pass already due within the interval. */
+/* Any thread, often: rolls of busy logs come here and find a pass already due within the interval.
+ */
 static void on_grown(void *ctx)
 {
     struct background *bg = ctx;
@@ -190,7 +195,8 @@ static void worker_main(void *ctx)
             cond_wait(&bg->cond, &bg->lock);
         } else {
             int64_t wait_ms = bg->retention_at_ms - clock_mono_ms(bg->br->clock);
-            IGNORE(cond_wait_ms(&bg->cond, &bg->lock, max_i64(wait_ms, 1))); /* either way we look again */
+            IGNORE(cond_wait_ms(&bg->cond, &bg->lock,
+                                max_i64(wait_ms, 1))); /* either way we look again */
         }
     }
     lock_give(&bg->lock);
@@ -295,7 +301,9 @@ static void run_work(struct job *j)
     check(loop_post(ol->rq->io->loop, j)); /* loops outlive the workers */
 }
 
-void background_offload(struct request *rq, void (*work)(struct request *rq), void (*done)(struct request *rq))
+void background_offload(struct request *rq,
+                        void (*work)(struct request *rq),
+                        void (*done)(struct request *rq))
 {
     struct offload *ol = arena_alloc(&rq->arena, sizeof(*ol));
     ol->job.run = run_work;

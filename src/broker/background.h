@@ -1,6 +1,6 @@
 /*
- * Threads for what a loop must never wait for: the flusher (group commit) and workers for cold reads,
- * look-ups by time, deletions, checkpoints and retention.
+ * Threads for what a loop must never wait for: the flusher (group commit) and workers for cold
+ * reads, look-ups by time, deletions, checkpoints and retention.
  */
 #ifndef BROKER_BACKGROUND_H
 #define BROKER_BACKGROUND_H
@@ -14,8 +14,8 @@ struct plog;
 struct request;
 struct background;
 
-/* Flushed bytes of all logs together after which recovery points are persisted: what a start after a
- * kill has to scan at most. */
+/* Flushed bytes of all logs together after which recovery points are persisted: what a start after
+ * a kill has to scan at most. */
 #define BACKGROUND_CHECKPOINT_BYTES (INT64_C(64) << 20)
 
 struct background *background_new(struct broker *br);
@@ -29,13 +29,17 @@ void background_post(struct background *bg, struct job *j);
 void background_flush(struct background *bg, struct partition *p);
 /* Before a log is closed: no round uses it afterwards. */
 void background_forget(struct background *bg, struct plog *pl);
-/* work() runs on a worker, which has the request and its arena to itself; then done() on the request's
- * loop. The connection may have gone in between: request_finish drops the answer. */
-void background_offload(struct request *rq, void (*work)(struct request *rq), void (*done)(struct request *rq));
-/* Something may have become older than its retention allows: a pass soon, and then as often as something can. */
+/* work() runs on a worker, which has the request and its arena to itself; then done() on the
+ * request's loop. The connection may have gone in between: request_finish drops the answer. */
+void background_offload(struct request *rq,
+                        void (*work)(struct request *rq),
+                        void (*done)(struct request *rq));
+/* Something may have become older than its retention allows: a pass soon, and then as often as
+ * something can. */
 void background_retention_soon(struct background *bg);
-/* How long after a pass the next one is due, in ms: not before the interval has gone by, nor before the earliest time
- * (of the clock that shows now_ms) at which a log could lose something. INT64_MAX: nothing can, none is due. */
+/* How long after a pass the next one is due, in ms: not before the interval has gone by, nor before
+ * the earliest time (of the clock that shows now_ms) at which a log could lose something.
+ * INT64_MAX: nothing can, none is due. */
 int64_t background_retention_wait(int64_t now_ms, int64_t interval_ms, int64_t earliest_ms);
 
 #endif

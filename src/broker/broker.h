@@ -1,7 +1,7 @@
 /*
- * One broker instance: owns clock, entropy, file table, logger, metrics, config, metadata, partitions and
- * loops; no global state, two brokers live in one process. This struct holds pointers; what they point at is
- * declared in the modules' own headers.
+ * One broker instance: owns clock, entropy, file table, logger, metrics, config, metadata,
+ * partitions and loops; no global state, two brokers live in one process. This struct holds
+ * pointers; what they point at is declared in the modules' own headers.
  */
 #ifndef BROKER_BROKER_H
 #define BROKER_BROKER_H
@@ -16,8 +16,9 @@
 #include "base/uuid.h"
 #include "meta/image.h"
 
-struct config;          /* broker/config.h: what server.properties and overrides say; immutable after start */
-struct metadata;        /* broker/metadata.h */
+struct config;   /* broker/config.h: what server.properties and overrides say; immutable after start
+                  */
+struct metadata; /* broker/metadata.h */
 struct partition_table; /* broker/partition.h */
 struct log_dirs;        /* broker/log_dirs.h */
 struct io_thread;       /* broker/dispatch.h */
@@ -29,8 +30,8 @@ struct fd_cache;
 
 /* A bound listener as the config asked for it, with the port that it got. */
 struct broker_listener {
-    struct str name;          /* "PLAINTEXT" */
-    struct str host;          /* bound; "" all */
+    struct str name; /* "PLAINTEXT" */
+    struct str host; /* bound; "" all */
     uint16_t port;
     struct str advertised_host;
     uint16_t advertised_port;
@@ -38,10 +39,10 @@ struct broker_listener {
 };
 
 struct broker {
-    struct clock *clock;      /* borrowed: protocol and machine clock */
-    struct fs *fs;            /* borrowed */
-    struct logger *logger;    /* borrowed */
-    struct config *config;    /* owned */
+    struct clock *clock;   /* borrowed: protocol and machine clock */
+    struct fs *fs;         /* borrowed */
+    struct logger *logger; /* borrowed */
+    struct config *config; /* owned */
     struct metrics metrics;
     struct mem_budget memory; /* request bytes: jackdaw.memory.max */
     struct mem_budget queued; /* request bytes: queued.max.request.bytes */
@@ -52,16 +53,17 @@ struct broker {
     struct log_dirs *log_dirs;
     struct partition_table *partitions;
     struct background *background;
-    struct lock fetch_lock;   /* LOCK_LEAF: fetch_sessions */
+    struct lock fetch_lock; /* LOCK_LEAF: fetch_sessions */
     struct fetch_sessions *fetch_sessions;
     struct metric *bad_frames;
-    /* The broker cannot go on: its metadata cannot be stored. Any thread; one line is in the log. NULL: nobody asks. */
+    /* The broker cannot go on: its metadata cannot be stored. Any thread; one line is in the log.
+     * NULL: nobody asks. */
     void (*on_fatal)(struct broker *br, int err);
-    /* Configs of the broker have changed: what a config may change while it runs. The metadata thread. NULL: nobody
-     * asks. */
+    /* Configs of the broker have changed: what a config may change while it runs. The metadata
+     * thread. NULL: nobody asks. */
     void (*on_configs)(struct broker *br, const struct image *im);
-    int64_t fetch_max_bytes;  /* fetch.max.bytes */
-    struct io_thread **ios;   /* owned */
+    int64_t fetch_max_bytes; /* fetch.max.bytes */
+    struct io_thread **ios;  /* owned */
     size_t ios_count;
     struct broker_listener *listeners;
     size_t listeners_count;

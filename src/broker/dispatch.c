@@ -1,9 +1,9 @@
 /*
  * Dispatch: see dispatch.h. Kafka: RequestContext.parseRequest, SocketServer, KafkaApis.handle.
  *
- * What ends a connection without an answer: a header that cannot be read, an API that is not served here,
- * a version out of range (but for ApiVersions, which answers in version 0 what it knows), a body that cannot be
- * read. Extra bytes after a body are ignored.
+ * What ends a connection without an answer: a header that cannot be read, an API that is not served
+ * here, a version out of range (but for ApiVersions, which answers in version 0 what it knows), a
+ * body that cannot be read. Extra bytes after a body are ignored.
  */
 #include "broker/dispatch.h"
 
@@ -14,11 +14,11 @@
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 
-#define ARENA_FACTOR 16              /* memory of a decoded body: at most so many times its bytes */
-#define ARENA_BASE   ((size_t)1 << 20) /* and this; handlers that answer much lift the limit */
-#define BAD_FRAME_LOG_MS 1000
+#define ARENA_FACTOR      16 /* memory of a decoded body: at most so many times its bytes */
+#define ARENA_BASE        ((size_t)1 << 20) /* and this; handlers that answer much lift the limit */
+#define BAD_FRAME_LOG_MS  1000
 #define SMALL_FRAME_BYTES ((size_t)4096)
-#define CLIENT_ID_AT 10              /* in a frame: key, version, correlation id, length */
+#define CLIENT_ID_AT      10 /* in a frame: key, version, correlation id, length */
 
 typedef enum request_verdict handler_fn(struct request *rq);
 
@@ -69,19 +69,16 @@ static bool skip_tags(struct cursor *c)
     return !c->failed;
 }
 
-static enum conn_verdict refuse_frame(struct io_thread *io, struct conn *cn, const char *why, const struct header *h)
+static enum conn_verdict
+refuse_frame(struct io_thread *io, struct conn *cn, const char *why, const struct header *h)
 {
     uint32_t suppressed = 0;
     if (log_limit_pass(&io->frame_limit, io->br->clock, BAD_FRAME_LOG_MS, &suppressed)) {
         char peer[CONN_PEER_TEXT_SIZE];
-        LOG_WARN(io->br->logger,
-                 FAC_NET,
-                 "connection from %s is closed: %s (api key %d version %d; %u lines like this left out)",
-                 conn_peer_text(conn_peer(cn), peer),
-                 why,
-                 h->key,
-                 h->version,
-                 suppressed);
+        LOG_WARN(
+            io->br->logger, FAC_NET,
+            "connection from %s is closed: %s (api key %d version %d; %u lines like this left out)",
+            conn_peer_text(conn_peer(cn), peer), why, h->key, h->version, suppressed);
     }
     metric_add(io->br->bad_frames, 1);
     return CONN_CLOSE;
@@ -114,7 +111,8 @@ void dispatch_release_hold(struct request *rq)
     rq->conn->exclusive--;
 }
 
-static struct request *start(struct io_thread *io, struct conn *cn, const struct header *h, const struct api_info *api)
+static struct request *
+start(struct io_thread *io, struct conn *cn, const struct header *h, const struct api_info *api)
 {
     struct request *rq = io_thread_take_request(io);
     rq->io = io;
@@ -133,7 +131,8 @@ static struct request *start(struct io_thread *io, struct conn *cn, const struct
     return rq;
 }
 
-/* Everything that a request holds but its memory, which conn gives back when the answer has left (on_release). */
+/* Everything that a request holds but its memory, which conn gives back when the answer has left
+ * (on_release). */
 static void settle(struct request *rq)
 {
     timers_disarm(loop_timers(rq->io->loop), &rq->timer);
@@ -167,7 +166,9 @@ void request_finish(struct request *rq)
     rope_init(&rope);
     writer_finish(w, &rope);
     if (r < 0 || size > INT32_MAX) {
-        LOG_ERROR(rq->br->logger, FAC_BROKER, "answer to %s version %d cannot be encoded: %s; its connection is closed", rq->api->name, rq->version, err_text(r));
+        LOG_ERROR(rq->br->logger, FAC_BROKER,
+                  "answer to %s version %d cannot be encoded: %s; its connection is closed",
+                  rq->api->name, rq->version, err_text(r));
         rope_release(&rope);
         request_fail(rq);
         return;
@@ -211,9 +212,12 @@ static void run(struct request *rq)
     }
 }
 
-/* ApiVersions of a version that we do not have: version 0's layout, error 35, and the range of ApiVersions
- * itself; the body is not looked at. */
-static enum conn_verdict answer_unknown_api_versions(struct io_thread *io, struct conn *cn, const struct header *h, const struct api_info *api)
+/* ApiVersions of a version that we do not have: version 0's layout, error 35, and the range of
+ * ApiVersions itself; the body is not looked at. */
+static enum conn_verdict answer_unknown_api_versions(struct io_thread *io,
+                                                     struct conn *cn,
+                                                     const struct header *h,
+                                                     const struct api_info *api)
 {
     struct request *rq = start(io, cn, h, api);
     rq->version = 0;
@@ -239,7 +243,8 @@ static uint8_t *arena_copy(struct arena *a, const uint8_t *frame, size_t len, st
     return copy;
 }
 
-static enum conn_verdict on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t len)
+static enum conn_verdict
+on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t len)
 {
     struct io_thread *io = ctx;
     struct dispatch_conn *dc = conn_data(cn);
@@ -275,10 +280,12 @@ static enum conn_verdict on_frame(void *ctx, struct conn *cn, struct blob *blob,
     }
     rq->arena.limit = len * ARENA_FACTOR + ARENA_BASE;
     rq->body = arena_try_alloc(&rq->arena, msg_size(api->request));
-    int r = rq->body == NULL ? ERR_NO_MEMORY : codec_decode(api->request, h.version, &c, &rq->arena, rq->body);
+    int r = rq->body == NULL ? ERR_NO_MEMORY
+                             : codec_decode(api->request, h.version, &c, &rq->arena, rq->body);
     rq->arena.limit = 0;
     if (r < 0) {
-        IGNORE(refuse_frame(io, cn, err_text(r), &h)); /* closes when its turn comes, after earlier answers */
+        IGNORE(refuse_frame(io, cn, err_text(r),
+                            &h)); /* closes when its turn comes, after earlier answers */
         request_fail(rq);
         return CONN_TAKEN;
     }
@@ -335,11 +342,20 @@ bool authorize(struct request *rq, int8_t operation, int8_t resource_type, struc
 
 int32_t authorized_operations(struct request *rq, int8_t resource_type, struct str resource_name)
 {
-    static const uint8_t of_topic[] = {ACL_READ, ACL_WRITE, ACL_CREATE, ACL_DELETE, ACL_ALTER, ACL_DESCRIBE, ACL_DESCRIBE_CONFIGS, ACL_ALTER_CONFIGS};
-    static const uint8_t of_group[] = {ACL_READ, ACL_DELETE, ACL_DESCRIBE, ACL_DESCRIBE_CONFIGS, ACL_ALTER_CONFIGS};
-    static const uint8_t of_cluster[] = {ACL_CREATE, ACL_ALTER, ACL_DESCRIBE, ACL_CLUSTER_ACTION, ACL_DESCRIBE_CONFIGS, ACL_ALTER_CONFIGS, ACL_IDEMPOTENT_WRITE};
-    const uint8_t *operations = resource_type == RESOURCE_TOPIC ? of_topic : resource_type == RESOURCE_GROUP ? of_group : of_cluster;
-    size_t count = resource_type == RESOURCE_TOPIC ? sizeof(of_topic) : resource_type == RESOURCE_GROUP ? sizeof(of_group) : sizeof(of_cluster);
+    static const uint8_t of_topic[] = {
+        ACL_READ,  ACL_WRITE,    ACL_CREATE,           ACL_DELETE,
+        ACL_ALTER, ACL_DESCRIBE, ACL_DESCRIBE_CONFIGS, ACL_ALTER_CONFIGS};
+    static const uint8_t of_group[] = {ACL_READ, ACL_DELETE, ACL_DESCRIBE, ACL_DESCRIBE_CONFIGS,
+                                       ACL_ALTER_CONFIGS};
+    static const uint8_t of_cluster[] = {
+        ACL_CREATE,           ACL_ALTER,         ACL_DESCRIBE,        ACL_CLUSTER_ACTION,
+        ACL_DESCRIBE_CONFIGS, ACL_ALTER_CONFIGS, ACL_IDEMPOTENT_WRITE};
+    const uint8_t *operations = resource_type == RESOURCE_TOPIC   ? of_topic
+                                : resource_type == RESOURCE_GROUP ? of_group
+                                                                  : of_cluster;
+    size_t count = resource_type == RESOURCE_TOPIC   ? sizeof(of_topic)
+                   : resource_type == RESOURCE_GROUP ? sizeof(of_group)
+                                                     : sizeof(of_cluster);
     uint32_t mask = 0;
     for (size_t i = 0; i < count; i++) {
         if (authorize(rq, (int8_t)operations[i], resource_type, resource_name)) {
@@ -369,7 +385,8 @@ enum kafka_error kafka_error_from(struct request *rq, int err)
     }
     uint32_t suppressed = 0;
     if (log_limit_pass(&rq->io->error_limit, rq->br->clock, BAD_FRAME_LOG_MS, &suppressed)) {
-        LOG_ERROR(rq->br->logger, FAC_BROKER, "%s failed in a way that has no Kafka error: %s", rq->api->name, err_text(err));
+        LOG_ERROR(rq->br->logger, FAC_BROKER, "%s failed in a way that has no Kafka error: %s",
+                  rq->api->name, err_text(err));
     }
     return KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
 }

@@ -1,10 +1,11 @@
 /*
- * From a frame to a handler and back: header, version, decoding, the order rules of a connection, encoding.
- * The one place where every request passes: before and after the handler is where faults, traces and
- * quotas belong.
+ * From a frame to a handler and back: header, version, decoding, the order rules of a connection,
+ * encoding. The one place where every request passes: before and after the handler is where faults,
+ * traces and quotas belong.
  *
- * Order (Kafka mutes a connection while it works on a request): a Produce may start while earlier Produces of
- * its connection wait for the disk; any other request starts when all earlier ones are answered.
+ * Order (Kafka mutes a connection while it works on a request): a Produce may start while earlier
+ * Produces of its connection wait for the disk; any other request starts when all earlier ones are
+ * answered.
  */
 #ifndef BROKER_DISPATCH_H
 #define BROKER_DISPATCH_H
@@ -20,13 +21,14 @@ struct fetch_sessions;
 struct dispatch_conn {
     struct io_thread *io;
     const struct broker_listener *listener;
-    uint32_t started;      /* requests that are not answered yet */
-    uint32_t exclusive;    /* those among them that nothing may overtake */
-    uint32_t slots;        /* requests that net still knows */
+    uint32_t started;   /* requests that are not answered yet */
+    uint32_t exclusive; /* those among them that nothing may overtake */
+    uint32_t slots;     /* requests that net still knows */
     bool is_closed;
 };
 
-/* Callbacks for net's connections; set ctx to the io_thread. A connection's tag is its broker_listener. */
+/* Callbacks for net's connections; set ctx to the io_thread. A connection's tag is its
+ * broker_listener. */
 extern const struct conn_handler dispatch_conn_handler;
 
 /* While held, the request's connection starts nothing else. */

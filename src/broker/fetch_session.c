@@ -1,6 +1,7 @@
 /*
- * Fetch sessions; see fetch_session.h. A session keeps its partitions in a list in fetch order (those
- * that returned data go to the end, so that all get their turn under a byte limit) and in a hash map.
+ * Fetch sessions; see fetch_session.h. A session keeps its partitions in a list in fetch order
+ * (those that returned data go to the end, so that all get their turn under a byte limit) and in a
+ * hash map.
  */
 #include "broker/fetch_session.h"
 
@@ -14,9 +15,9 @@ static const struct uuid no_id;
 struct session_partition {
     struct hmap_node node;
     struct list order;
-    struct str topic;       /* owned text; null when by id */
+    struct str topic; /* owned text; null when by id */
     struct uuid topic_id;
-    struct str name;        /* owned text; of a topic by id, once it was found */
+    struct str name; /* owned text; of a topic by id, once it was found */
     int32_t partition;
     int32_t current_leader_epoch;
     int32_t last_fetched_epoch;
@@ -29,9 +30,9 @@ struct session_partition {
 
 struct session {
     struct hmap_node node;
-    struct list used;        /* least recently used first */
+    struct list used; /* least recently used first */
     int32_t id;
-    int32_t epoch;           /* expected next */
+    int32_t epoch; /* expected next */
     int64_t last_used_ms;
     bool uses_ids;
     struct hmap partitions;
@@ -66,8 +67,7 @@ static void partition_free(struct session *ss, struct session_partition *sp)
 
 static void session_free(struct fetch_sessions *fs, struct session *ss)
 {
-    list_foreach_safe(node, next, &ss->order)
-    {
+    list_foreach_safe (node, next, &ss->order) {
         partition_free(ss, list_entry(node, struct session_partition, order));
     }
     hmap_release(&ss->partitions);
@@ -79,8 +79,7 @@ static void session_free(struct fetch_sessions *fs, struct session *ss)
 struct fetch_sessions *fetch_sessions_free(struct fetch_sessions *fs)
 {
     if (fs != NULL) {
-        list_foreach_safe(node, next, &fs->used)
-        {
+        list_foreach_safe (node, next, &fs->used) {
             session_free(fs, list_entry(node, struct session, used));
         }
         hmap_release(&fs->by_id);
@@ -106,13 +105,19 @@ static struct session *session_find(const struct fetch_sessions *fs, int32_t id)
     return NULL;
 }
 
-static uint64_t target_hash(uint64_t seed, struct str topic, const struct uuid *id, int32_t partition)
+static uint64_t
+target_hash(uint64_t seed, struct str topic, const struct uuid *id, int32_t partition)
 {
     uint64_t h = hash_bytes(id->bytes, sizeof(id->bytes), seed + (uint32_t)partition);
     return str_is_null(topic) ? h : hash_str(topic, h);
 }
 
-static bool is_same(struct str topic_a, const struct uuid *id_a, int32_t a, struct str topic_b, const struct uuid *id_b, int32_t b)
+static bool is_same(struct str topic_a,
+                    const struct uuid *id_a,
+                    int32_t a,
+                    struct str topic_b,
+                    const struct uuid *id_b,
+                    int32_t b)
 {
     return a == b && uuid_equal(id_a, id_b) && str_equal(topic_a, topic_b);
 }
@@ -166,7 +171,8 @@ static struct session_partition *session_add(struct session *ss, const struct fe
     sp->sent_log_start = -1;
     session_partition_set(sp, t);
     list_push_back(&ss->order, &sp->order);
-    hmap_insert(&ss->partitions, &sp->node, target_hash(ss->partitions.seed, sp->topic, &sp->topic_id, sp->partition));
+    hmap_insert(&ss->partitions, &sp->node,
+                target_hash(ss->partitions.seed, sp->topic, &sp->topic_id, sp->partition));
     return sp;
 }
 
@@ -209,8 +215,10 @@ static void collect(const struct fetch_sessions *fs,
                 uint64_t hash = target_hash(fs->seed, t.topic, &t.topic_id, t.partition);
                 struct hmap_node *n = hmap_first(&seen, hash);
                 for (; n != NULL; n = hmap_next(n)) {
-                    const struct fetch_target *other = &targets[container_of(n, struct indexed, node)->index];
-                    if (is_same(other->topic, &other->topic_id, other->partition, t.topic, &t.topic_id, t.partition)) {
+                    const struct fetch_target *other =
+                        &targets[container_of(n, struct indexed, node)->index];
+                    if (is_same(other->topic, &other->topic_id, other->partition, t.topic,
+                                &t.topic_id, t.partition)) {
                         break;
                     }
                 }
@@ -240,7 +248,8 @@ static void forget(struct session *ss, const struct fetch_request *body, bool us
         struct str topic = uses_ids ? no_topic : ft->topic;
         struct uuid id = uses_ids ? ft->topic_id : no_id;
         for (int32_t j = 0; j < ft->partitions.count; j++) {
-            struct session_partition *sp = session_partition_find(ss, topic, &id, ft->partitions.items[j]);
+            struct session_partition *sp =
+                session_partition_find(ss, topic, &id, ft->partitions.items[j]);
             if (sp != NULL) {
                 partition_free(ss, sp);
             }
@@ -248,11 +257,11 @@ static void forget(struct session *ss, const struct fetch_request *body, bool us
     }
 }
 
-static void session_targets(const struct session *ss, struct arena *arena, struct fetch_context *ret)
+static void
+session_targets(const struct session *ss, struct arena *arena, struct fetch_context *ret)
 {
     ret->targets = arena_alloc(arena, (ss->partitions.count + 1) * sizeof(*ret->targets));
-    list_foreach(node, &ss->order)
-    {
+    list_foreach (node, &ss->order) {
         const struct session_partition *sp = list_entry(node, struct session_partition, order);
         ret->targets[ret->count++] = (struct fetch_target){
             .topic = arena_strdup(arena, sp->topic),
@@ -308,7 +317,8 @@ void fetch_session_begin(struct fetch_sessions *fs,
     size_t news_count = 0;
     collect(fs, body, uses_ids, arena, &news, &news_count);
     for (size_t i = 0; i < news_count; i++) {
-        struct session_partition *sp = session_partition_find(ss, news[i].topic, &news[i].topic_id, news[i].partition);
+        struct session_partition *sp =
+            session_partition_find(ss, news[i].topic, &news[i].topic_id, news[i].partition);
         if (sp == NULL) {
             session_add(ss, &news[i]);
         } else {
@@ -340,7 +350,8 @@ static bool make_room(struct fetch_sessions *fs, size_t partitions, int64_t now_
         return true;
     }
     struct session *oldest = list_entry(fs->used.next, struct session, used);
-    if (now_ms - oldest->last_used_ms > FETCH_SESSION_EVICT_MS || oldest->partitions.count < partitions) {
+    if (now_ms - oldest->last_used_ms > FETCH_SESSION_EVICT_MS ||
+        oldest->partitions.count < partitions) {
         session_free(fs, oldest);
         return true;
     }
@@ -398,12 +409,14 @@ int32_t fetch_session_end(struct fetch_sessions *fs,
     }
     for (size_t i = 0; i < fc->count; i++) {
         const struct fetch_target *t = &fc->targets[i];
-        struct session_partition *sp = session_partition_find(ss, t->topic, &t->topic_id, t->partition);
+        struct session_partition *sp =
+            session_partition_find(ss, t->topic, &t->topic_id, t->partition);
         const struct fetch_outcome *o = &outcomes[i];
         if (sp == NULL) {
             continue;
         }
-        bool changed = o->has_records || o->has_error || o->must_send || sp->sent_high_watermark != o->high_watermark ||
+        bool changed = o->has_records || o->has_error || o->must_send ||
+                       sp->sent_high_watermark != o->high_watermark ||
                        sp->sent_log_start != o->log_start_offset;
         ret_send[i] = changed;
         session_partition_sent(sp, o);

@@ -1,6 +1,6 @@
 /*
- * Fetch sessions (P): KIP-227, Kafka's FetchSession and FetchManager. A session remembers what a consumer
- * fetches, so that it sends and gets only what changed.
+ * Fetch sessions (P): KIP-227, Kafka's FetchSession and FetchManager. A session remembers what a
+ * consumer fetches, so that it sends and gets only what changed.
  *
  *   request id, epoch   meaning
  *   any, -1             ends session `id` when there is one; full fetch without a session
@@ -9,9 +9,9 @@
  *
  * A topic that was asked by id keeps the name that it had when the session first found it.
  *
- * The cache is shared by all io threads: its owner locks it around begin and end; nothing here blocks.
- * What begin returns is a copy in the request's arena.
- * Limits: `slots` sessions (max.incremental.fetch.session.cache.slots); when it is full a session idle for
+ * The cache is shared by all io threads: its owner locks it around begin and end; nothing here
+ * blocks. What begin returns is a copy in the request's arena. Limits: `slots` sessions
+ * (max.incremental.fetch.session.cache.slots); when it is full a session idle for
  * FETCH_SESSION_EVICT_MS gives way, then a smaller one.
  */
 #ifndef BROKER_FETCH_SESSION_H
@@ -28,9 +28,9 @@
 
 /* One partition that is to be fetched. */
 struct fetch_target {
-    struct str topic;       /* in the arena; null when asked by id */
-    struct uuid topic_id;   /* zero when asked by name */
-    struct str name;        /* asked by id: the name that the session saw it with, in the arena; null */
+    struct str topic;     /* in the arena; null when asked by id */
+    struct uuid topic_id; /* zero when asked by name */
+    struct str name; /* asked by id: the name that the session saw it with, in the arena; null */
     int32_t partition;
     int32_t current_leader_epoch;
     int32_t last_fetched_epoch;
@@ -41,12 +41,12 @@ struct fetch_target {
 
 /* What was answered for it, for the session to remember. */
 struct fetch_outcome {
-    struct str name;        /* borrowed: of a topic that was asked by id and is known; null */
+    struct str name; /* borrowed: of a topic that was asked by id and is known; null */
     int64_t high_watermark;
     int64_t log_start_offset;
     bool has_records;
     bool has_error;
-    bool must_send;         /* diverging epoch, preferred replica: always part of the answer */
+    bool must_send; /* diverging epoch, preferred replica: always part of the answer */
 };
 
 enum fetch_kind {
@@ -57,9 +57,9 @@ enum fetch_kind {
 
 struct fetch_context {
     enum fetch_kind kind;
-    enum kafka_error error;     /* top level: 70, 71, 106; then nothing else is set */
-    int32_t session_id;         /* of an incremental one */
-    int32_t epoch;              /* that the request came with */
+    enum kafka_error error; /* top level: 70, 71, 106; then nothing else is set */
+    int32_t session_id;     /* of an incremental one */
+    int32_t epoch;          /* that the request came with */
     bool uses_ids;
     struct fetch_target *targets; /* in the arena */
     size_t count;
@@ -71,10 +71,19 @@ struct fetch_sessions *fetch_sessions_new(size_t slots, uint64_t seed);
 struct fetch_sessions *fetch_sessions_free(struct fetch_sessions *fs);
 size_t fetch_sessions_count(const struct fetch_sessions *fs);
 
-void fetch_session_begin(struct fetch_sessions *fs, const struct fetch_request *body, int16_t version, int64_t now_ms,
-                         struct arena *arena, struct fetch_context *ret);
-/* Decides the session id of the answer and, by ret_send[i], which targets are part of it. random: for a new id. */
-int32_t fetch_session_end(struct fetch_sessions *fs, const struct fetch_context *fc, const struct fetch_outcome *outcomes,
-                          int64_t now_ms, uint32_t random, bool *ret_send);
+void fetch_session_begin(struct fetch_sessions *fs,
+                         const struct fetch_request *body,
+                         int16_t version,
+                         int64_t now_ms,
+                         struct arena *arena,
+                         struct fetch_context *ret);
+/* Decides the session id of the answer and, by ret_send[i], which targets are part of it. random:
+ * for a new id. */
+int32_t fetch_session_end(struct fetch_sessions *fs,
+                          const struct fetch_context *fc,
+                          const struct fetch_outcome *outcomes,
+                          int64_t now_ms,
+                          uint32_t random,
+                          bool *ret_send);
 
 #endif

@@ -1,10 +1,11 @@
 /*
- * Fetch 4-18 for consumers (Kafka: KafkaApis.handleFetchRequest, ReplicaManager.fetchMessages, DelayedFetch).
+ * Fetch 4-18 for consumers (Kafka: KafkaApis.handleFetchRequest, ReplicaManager.fetchMessages,
+ * DelayedFetch).
  *
- * Every evaluation reads all partitions of the request (or of its session) into ropes of file runs. When
- * that is enough (fetch.min.bytes, an error of a log, a diverging epoch, or nothing to wait for) it is the answer;
- * otherwise the ropes are dropped, the request waits for any of its high watermarks to move or for
- * fetch.max.wait.ms, and is evaluated again.
+ * Every evaluation reads all partitions of the request (or of its session) into ropes of file runs.
+ * When that is enough (fetch.min.bytes, an error of a log, a diverging epoch, or nothing to wait
+ * for) it is the answer; otherwise the ropes are dropped, the request waits for any of its high
+ * watermarks to move or for fetch.max.wait.ms, and is evaluated again.
  *
  *   state       event                                next
  *   evaluating  enough bytes, error, no wait         answered
@@ -25,7 +26,8 @@
 #include "broker/partition.h"
 #include "broker/request.h"
 
-#define WARM_TRIES_MAX 3 /* then the pages are read on the loop: they are evicted faster than they come */
+#define WARM_TRIES_MAX \
+    3 /* then the pages are read on the loop: they are evicted faster than they come */
 
 /* Kafka answers the partitions whose logs it asked before those that it refused without asking. */
 enum answer_order {
@@ -37,14 +39,14 @@ enum answer_order {
 
 struct target {
     struct waiter waiter;
-    struct partition *p;      /* a reference; NULL: refused */
-    struct str name;          /* in the arena: of the topic of an id, for the session */
+    struct partition *p; /* a reference; NULL: refused */
+    struct str name;     /* in the arena: of the topic of an id, for the session */
     struct fetch_response_partition_data data;
     struct rope rope;
     struct fetch_outcome outcome;
     int64_t seen_high_watermark; /* at the last evaluation: what the wait is for */
-    bool is_refused;          /* an error that was known before the log was asked */
-    bool fails_at_once;       /* refused, and nothing to wait for then */
+    bool is_refused;             /* an error that was known before the log was asked */
+    bool fails_at_once;          /* refused, and nothing to wait for then */
     enum answer_order order;
 };
 
@@ -59,9 +61,9 @@ struct state {
     int32_t min_bytes;
     int32_t warm_tries;
     enum plog_bound bound;
-    bool is_last;           /* answer whatever there is */
+    bool is_last; /* answer whatever there is */
     bool has_waited;
-    bool tells_endpoint;    /* the answer names the leader's address, ours */
+    bool tells_endpoint; /* the answer names the leader's address, ours */
     bool is_warming;
     bool is_done;
 };
@@ -79,7 +81,8 @@ static void tell_leader(const struct state *st, struct target *t)
 {
     if (st->rq->version >= 16) {
         t->data.current_leader.leader_id = st->rq->br->node_id;
-        t->data.current_leader.leader_epoch = atomic_load_explicit(&t->p->leader_epoch, memory_order_relaxed);
+        t->data.current_leader.leader_epoch =
+            atomic_load_explicit(&t->p->leader_epoch, memory_order_relaxed);
     }
 }
 
@@ -118,7 +121,8 @@ static void on_abandon(struct request *rq)
 }
 
 /* OffsetsForLeaderEpoch within a fetch: does the client's history part from ours? (KIP-595) */
-static bool diverges(struct target *t, const struct fetch_target *ft, const struct plog_offsets *offsets)
+static bool
+diverges(struct target *t, const struct fetch_target *ft, const struct plog_offsets *offsets)
 {
     if (ft->last_fetched_epoch < 0) {
         return false;
@@ -148,7 +152,8 @@ static void take_aborted(struct state *st, struct target *t, const struct plog_r
     }
     t->data.aborted_transactions.count = result->aborted_count;
     t->data.aborted_transactions.items =
-        arena_alloc(&st->rq->arena, (size_t)(result->aborted_count + 1) * sizeof(*t->data.aborted_transactions.items));
+        arena_alloc(&st->rq->arena, (size_t)(result->aborted_count + 1) *
+                                        sizeof(*t->data.aborted_transactions.items));
     for (int32_t k = 0; k < result->aborted_count; k++) {
         t->data.aborted_transactions.items[k] = fetch_response_aborted_transaction_default;
         t->data.aborted_transactions.items[k].producer_id = result->aborted[k].producer_id;
@@ -158,17 +163,19 @@ static void take_aborted(struct state *st, struct target *t, const struct plog_r
 
 enum read_outcome {
     READ_DONE,
-    READ_ERROR,    /* answered at once */
+    READ_ERROR, /* answered at once */
     READ_NOT_CACHED,
 };
 
 /* Reads one partition. *left: bytes that the whole answer may still take. */
-static enum read_outcome read_target(struct state *st, size_t index, int64_t *left, bool *is_first, int64_t *bytes)
+static enum read_outcome
+read_target(struct state *st, size_t index, int64_t *left, bool *is_first, int64_t *bytes)
 {
     struct target *t = &st->targets[index];
     const struct fetch_target *ft = &st->context.targets[index];
     clear_target(st, t, ft);
-    enum kafka_error error = lookup_check_epoch(t->p, ft->current_leader_epoch < 0 ? -1 : ft->current_leader_epoch);
+    enum kafka_error error =
+        lookup_check_epoch(t->p, ft->current_leader_epoch < 0 ? -1 : ft->current_leader_epoch);
     if (error != KAFKA_ERROR_NONE) {
         refuse(t, error);
         if (error == KAFKA_ERROR_FENCED_LEADER_EPOCH) {
@@ -190,7 +197,8 @@ static enum read_outcome read_target(struct state *st, size_t index, int64_t *le
     int64_t end = st->bound == PLOG_TO_LAST_STABLE ? offsets.last_stable : offsets.high_watermark;
     *left = max_i64(*left, 0); /* a negative limit of the request is the first partition's alone */
     if (limit < 0 && ft->fetch_offset >= offsets.log_start && ft->fetch_offset < end) {
-        refuse(t, KAFKA_ERROR_UNKNOWN_SERVER_ERROR); /* as Kafka, where there is something to read */
+        refuse(t,
+               KAFKA_ERROR_UNKNOWN_SERVER_ERROR); /* as Kafka, where there is something to read */
         return READ_ERROR;
     }
     struct plog_read how = {
@@ -224,8 +232,10 @@ static enum read_outcome read_target(struct state *st, size_t index, int64_t *le
         t->outcome.has_records = true;
         *is_first = false;
         *left = max_i64(*left - (int64_t)result.bytes, 0);
-        /* A waiting fetch counts no more of a partition than it asked for (DelayedFetch); the first look does. */
-        *bytes += st->has_waited ? min_i64((int64_t)result.bytes, ft->max_bytes) : (int64_t)result.bytes;
+        /* A waiting fetch counts no more of a partition than it asked for (DelayedFetch); the first
+         * look does. */
+        *bytes +=
+            st->has_waited ? min_i64((int64_t)result.bytes, ft->max_bytes) : (int64_t)result.bytes;
     }
     return READ_DONE;
 }
@@ -254,7 +264,8 @@ static void lay_out(struct state *st, const bool *sent)
         if (!sent[i] || st->targets[i].order != k / count) {
             continue;
         }
-        if (tr == NULL || !uuid_equal(&tr->topic_id, &ft->topic_id) || !str_equal(tr->topic, ft->topic)) {
+        if (tr == NULL || !uuid_equal(&tr->topic_id, &ft->topic_id) ||
+            !str_equal(tr->topic, ft->topic)) {
             tr = &out->responses.items[out->responses.count++];
             *tr = fetch_response_fetchable_topic_response_default;
             tr->topic = ft->topic;
@@ -300,7 +311,8 @@ static void answer(struct state *st)
         uint32_t random = 0;
         clock_random(rq->br->clock, &random, sizeof(random));
         struct fetch_sessions *fs = fetch_sessions_lock(rq->br);
-        out->session_id = fetch_session_end(fs, &st->context, outcomes, loop_now_ms(rq->io->loop), random, sent);
+        out->session_id =
+            fetch_session_end(fs, &st->context, outcomes, loop_now_ms(rq->io->loop), random, sent);
         fetch_sessions_unlock(rq->br);
     }
     lay_out(st, sent);
@@ -376,7 +388,8 @@ static bool wait_for_all(struct state *st)
 {
     for (size_t i = 0; i < st->context.count; i++) {
         struct target *t = &st->targets[i];
-        if (t->p == NULL || list_is_linked(&t->waiter.link) || list_is_linked(&t->waiter.ready_link)) {
+        if (t->p == NULL || list_is_linked(&t->waiter.link) ||
+            list_is_linked(&t->waiter.ready_link)) {
             continue;
         }
         t->waiter.offset = t->seen_high_watermark;
@@ -429,8 +442,10 @@ static void evaluate(struct state *st)
     }
 }
 
-/* An id that no topic has, of a topic that the session knew by name: that name is what counts now. */
-static enum kafka_error refuse_lost_id(struct state *st, struct target *t, const struct fetch_target *ft)
+/* An id that no topic has, of a topic that the session knew by name: that name is what counts now.
+ */
+static enum kafka_error
+refuse_lost_id(struct state *st, struct target *t, const struct fetch_target *ft)
 {
     const struct image_topic *namesake = image_topic_by_name(io_thread_image(st->rq->io), ft->name);
     if (namesake == NULL || ft->partition < 0 || ft->partition >= namesake->partitions_count) {
@@ -512,7 +527,8 @@ static enum request_verdict refuse_isolation(struct state *st)
     out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
     out->session_id = body->session_id;
     if (rq->version < 13) {
-        out->responses.items = arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) * sizeof(*out->responses.items));
+        out->responses.items = arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) *
+                                                           sizeof(*out->responses.items));
         out->responses.count = body->topics.count;
     }
     for (int32_t i = 0; i < out->responses.count; i++) {
@@ -521,7 +537,8 @@ static enum request_verdict refuse_isolation(struct state *st)
         *tr = fetch_response_fetchable_topic_response_default;
         tr->topic = topic->topic;
         tr->partitions.count = topic->partitions.count;
-        tr->partitions.items = arena_alloc(&rq->arena, ((size_t)topic->partitions.count + 1) * sizeof(*tr->partitions.items));
+        tr->partitions.items = arena_alloc(&rq->arena, ((size_t)topic->partitions.count + 1) *
+                                                           sizeof(*tr->partitions.items));
         for (int32_t j = 0; j < topic->partitions.count; j++) {
             struct fetch_response_partition_data *pd = &tr->partitions.items[j];
             *pd = fetch_response_partition_data_default;
@@ -567,7 +584,8 @@ enum request_verdict h_fetch(struct request *rq)
     rq->on_abandon = on_abandon;
     timer_init(&rq->timer, on_timeout, rq);
     if (!st->is_last) {
-        timers_arm(loop_timers(rq->io->loop), &rq->timer, loop_now_ms(rq->io->loop) + body->max_wait_ms);
+        timers_arm(loop_timers(rq->io->loop), &rq->timer,
+                   loop_now_ms(rq->io->loop) + body->max_wait_ms);
     }
     evaluate(st);
     return REQUEST_PARKED;

@@ -1,6 +1,6 @@
 /*
- * DescribeLogDirs 1-5 (Kafka: ReplicaManager.describeLogDirs). Asks the file system for space and every log
- * for its size: on a worker.
+ * DescribeLogDirs 1-5 (Kafka: ReplicaManager.describeLogDirs). Asks the file system for space and
+ * every log for its size: on a worker.
  */
 #include "broker/background.h"
 #include "broker/broker.h"
@@ -43,7 +43,8 @@ static bool *mark_asked(struct request *rq, struct partition *const *all, size_t
     bool *asked = arena_alloc(&rq->arena, count + 1);
     memset(asked, body->topics.count < 0, count);
     for (int32_t i = 0; i < body->topics.count; i++) {
-        const struct describe_log_dirs_request_describable_log_dir_topic *dt = &body->topics.items[i];
+        const struct describe_log_dirs_request_describable_log_dir_topic *dt =
+            &body->topics.items[i];
         for (int32_t j = 0; j < dt->partitions.count; j++) {
             size_t at = find(all, count, dt->topic, dt->partitions.items[j]);
             if (at != SIZE_MAX) {
@@ -67,9 +68,11 @@ static void describe_dir(struct request *rq,
         out->error_code = KAFKA_ERROR_KAFKA_STORAGE_ERROR;
         return;
     }
-    IGNORE(fs_space(rq->br->fs, dir->path, &out->total_bytes, &out->usable_bytes)); /* stay -1: unknown */
+    IGNORE(fs_space(rq->br->fs, dir->path, &out->total_bytes,
+                    &out->usable_bytes)); /* stay -1: unknown */
     out->topics.items = arena_alloc(&rq->arena, (count + 1) * sizeof(*out->topics.items));
-    struct describe_log_dirs_response_describe_log_dirs_partition *parts = arena_alloc(&rq->arena, (count + 1) * sizeof(*parts));
+    struct describe_log_dirs_response_describe_log_dirs_partition *parts =
+        arena_alloc(&rq->arena, (count + 1) * sizeof(*parts));
     struct describe_log_dirs_response_describe_log_dirs_topic *tr = NULL;
     for (size_t i = 0; i < count; i++) {
         struct partition *p = all[i];

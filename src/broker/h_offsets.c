@@ -1,7 +1,8 @@
 /*
- * ListOffsets 1-11, OffsetForLeaderEpoch 2-4, DeleteRecords 0-2 (Kafka: KafkaApis, ReplicaManager.fetchOffset,
- * lastOffsetForLeaderEpoch, deleteRecords). Look-ups by time may inflate a batch and deletions touch the
- * disk: they run on a worker, and the whole answer with them.
+ * ListOffsets 1-11, OffsetForLeaderEpoch 2-4, DeleteRecords 0-2 (Kafka: KafkaApis,
+ * ReplicaManager.fetchOffset, lastOffsetForLeaderEpoch, deleteRecords). Look-ups by time may
+ * inflate a batch and deletions touch the disk: they run on a worker, and the whole answer with
+ * them.
  */
 #include "broker/background.h"
 #include "broker/broker.h"
@@ -67,14 +68,19 @@ static void answer_offset(const struct request *rq,
 }
 
 /* Answers what offsets alone can answer; false: a worker must look into the log. */
-static bool list_quickly(struct request *rq, struct partition *p, int64_t timestamp, struct list_offsets_response_list_offsets_partition_response *out)
+static bool list_quickly(struct request *rq,
+                         struct partition *p,
+                         int64_t timestamp,
+                         struct list_offsets_response_list_offsets_partition_response *out)
 {
     const struct list_offsets_request *body = rq->body;
     struct plog_offsets offsets;
     plog_offsets(p->pl, &offsets);
     switch (timestamp) {
     case LATEST_TIMESTAMP:
-        answer_offset(rq, out, body->isolation_level == 1 ? offsets.last_stable : offsets.high_watermark, -1, atomic_load(&p->leader_epoch));
+        answer_offset(rq, out,
+                      body->isolation_level == 1 ? offsets.last_stable : offsets.high_watermark, -1,
+                      atomic_load(&p->leader_epoch));
         return true;
     case EARLIEST_TIMESTAMP:
     case EARLIEST_LOCAL_TIMESTAMP: {
@@ -99,7 +105,8 @@ static void list_slowly(struct request *rq)
         struct slow *s = &st->items[i];
         struct list_offsets_response_list_offsets_partition_response *out = s->out;
         struct plog_position found = {.offset = -1, .timestamp = -1, .leader_epoch = -1};
-        int r = s->asked == MAX_TIMESTAMP ? plog_find_max_timestamp(s->p->pl, &found) : plog_find_by_time(s->p->pl, s->asked, &found);
+        int r = s->asked == MAX_TIMESTAMP ? plog_find_max_timestamp(s->p->pl, &found)
+                                          : plog_find_by_time(s->p->pl, s->asked, &found);
         struct plog_offsets offsets;
         plog_offsets(s->p->pl, &offsets);
         int64_t end = body->isolation_level == 1 ? offsets.last_stable : offsets.high_watermark;
@@ -117,7 +124,10 @@ static void finish(struct request *rq)
     request_finish(rq);
 }
 
-static void list_one(struct request *rq, struct str topic, const struct list_offsets_request_list_offsets_partition *in, struct list_offsets_response_list_offsets_partition_response *out)
+static void list_one(struct request *rq,
+                     struct str topic,
+                     const struct list_offsets_request_list_offsets_partition *in,
+                     struct list_offsets_response_list_offsets_partition_response *out)
 {
     const struct list_offsets_request *body = rq->body;
     struct state *st = rq->state;
@@ -126,8 +136,9 @@ static void list_one(struct request *rq, struct str topic, const struct list_off
         return;
     }
     struct partition *p = NULL;
-    enum kafka_error error = authorize(rq, ACL_DESCRIBE, RESOURCE_TOPIC, topic) ? lookup_by_name(rq, topic, in->partition_index, &p)
-                                                                               : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
+    enum kafka_error error = authorize(rq, ACL_DESCRIBE, RESOURCE_TOPIC, topic)
+                                 ? lookup_by_name(rq, topic, in->partition_index, &p)
+                                 : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
     if (error == KAFKA_ERROR_NONE && body->isolation_level != 0 && body->isolation_level != 1) {
         error = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
     }
@@ -157,16 +168,21 @@ static void count_named(struct topic_groups *tg, const struct list_offsets_reque
     }
 }
 
-static void list_topic(struct request *rq, struct topic_groups *tg, size_t group, const struct list_offsets_request_list_offsets_topic *lt)
+static void list_topic(struct request *rq,
+                       struct topic_groups *tg,
+                       size_t group,
+                       const struct list_offsets_request_list_offsets_topic *lt)
 {
     struct list_offsets_response *out = rq->response;
     struct list_offsets_response_list_offsets_topic_response *tr = &out->topics.items[group];
     for (int32_t j = 0; j < lt->partitions.count; j++) {
-        struct named_partition *np = topic_groups_partition(tg, group, lt->partitions.items[j].partition_index);
+        struct named_partition *np =
+            topic_groups_partition(tg, group, lt->partitions.items[j].partition_index);
         if (np->times == 0) {
             continue; /* answered already */
         }
-        struct list_offsets_response_list_offsets_partition_response *po = &tr->partitions.items[tr->partitions.count++];
+        struct list_offsets_response_list_offsets_partition_response *po =
+            &tr->partitions.items[tr->partitions.count++];
         *po = list_offsets_response_list_offsets_partition_response_default;
         po->partition_index = np->number;
         if (np->times > 1) {
@@ -184,7 +200,8 @@ enum request_verdict h_list_offsets(struct request *rq)
     struct list_offsets_response *out = rq->response;
     struct state *st = arena_alloc(&rq->arena, sizeof(*st));
     rq->state = st;
-    const struct topic_source source = TOPIC_SOURCE(body->topics, struct list_offsets_request_list_offsets_topic, name, partitions, false);
+    const struct topic_source source = TOPIC_SOURCE(
+        body->topics, struct list_offsets_request_list_offsets_topic, name, partitions, false);
     struct topic_groups tg;
     topic_groups_init(&tg, &source, &rq->arena, (uint64_t)rq->received_ns);
     count_named(&tg, body);
@@ -195,7 +212,8 @@ enum request_verdict h_list_offsets(struct request *rq)
         struct list_offsets_response_list_offsets_topic_response *tr = &out->topics.items[i];
         *tr = list_offsets_response_list_offsets_topic_response_default;
         tr->name = body->topics.items[tg.first[i]].name;
-        tr->partitions.items = arena_alloc(&rq->arena, tg.partitions[i] * sizeof(*tr->partitions.items));
+        tr->partitions.items =
+            arena_alloc(&rq->arena, tg.partitions[i] * sizeof(*tr->partitions.items));
     }
     for (size_t i = 0; i < source.count; i++) {
         list_topic(rq, &tg, tg.of[i], &body->topics.items[i]);
@@ -214,8 +232,9 @@ static void epoch_one(struct request *rq,
                       struct offset_for_leader_epoch_response_epoch_end_offset *out)
 {
     struct partition *p = NULL;
-    enum kafka_error error = authorize(rq, ACL_DESCRIBE, RESOURCE_TOPIC, topic) ? lookup_by_name(rq, topic, in->partition, &p)
-                                                                               : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
+    enum kafka_error error = authorize(rq, ACL_DESCRIBE, RESOURCE_TOPIC, topic)
+                                 ? lookup_by_name(rq, topic, in->partition, &p)
+                                 : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
     if (error == KAFKA_ERROR_NONE) {
         error = lookup_check_epoch(p, in->current_leader_epoch);
     }
@@ -235,15 +254,19 @@ enum request_verdict h_offset_for_leader_epoch(struct request *rq)
 {
     const struct offset_for_leader_epoch_request *body = rq->body;
     struct offset_for_leader_epoch_response *out = rq->response;
-    out->topics.items = arena_alloc(&rq->arena, (size_t)(body->topics.count + 1) * sizeof(*out->topics.items));
+    out->topics.items =
+        arena_alloc(&rq->arena, (size_t)(body->topics.count + 1) * sizeof(*out->topics.items));
     out->topics.count = body->topics.count;
     for (int32_t i = 0; i < body->topics.count; i++) {
-        const struct offset_for_leader_epoch_request_offset_for_leader_topic *ot = &body->topics.items[i];
-        struct offset_for_leader_epoch_response_offset_for_leader_topic_result *tr = &out->topics.items[i];
+        const struct offset_for_leader_epoch_request_offset_for_leader_topic *ot =
+            &body->topics.items[i];
+        struct offset_for_leader_epoch_response_offset_for_leader_topic_result *tr =
+            &out->topics.items[i];
         *tr = offset_for_leader_epoch_response_offset_for_leader_topic_result_default;
         tr->topic = ot->topic;
         tr->partitions.count = ot->partitions.count;
-        tr->partitions.items = arena_alloc(&rq->arena, (size_t)(ot->partitions.count + 1) * sizeof(*tr->partitions.items));
+        tr->partitions.items = arena_alloc(&rq->arena, (size_t)(ot->partitions.count + 1) *
+                                                           sizeof(*tr->partitions.items));
         for (int32_t j = 0; j < ot->partitions.count; j++) {
             tr->partitions.items[j] = offset_for_leader_epoch_response_epoch_end_offset_default;
             tr->partitions.items[j].partition = ot->partitions.items[j].partition;
@@ -294,7 +317,10 @@ static void delete_all(struct request *rq)
 }
 
 /* What one partition is asked; a partition that is named again is answered for its last offset. */
-static void take_deletion(struct request *rq, struct topic_groups *tg, size_t group, const struct delete_records_request_delete_records_topic *dt)
+static void take_deletion(struct request *rq,
+                          struct topic_groups *tg,
+                          size_t group,
+                          const struct delete_records_request_delete_records_topic *dt)
 {
     struct delete_records_response *out = rq->response;
     struct delete_records_response_delete_records_topic_result *tr = &out->topics.items[group];
@@ -309,13 +335,15 @@ static void take_deletion(struct request *rq, struct topic_groups *tg, size_t gr
             }
             continue;
         }
-        struct delete_records_response_delete_records_partition_result *po = &tr->partitions.items[tr->partitions.count++];
+        struct delete_records_response_delete_records_partition_result *po =
+            &tr->partitions.items[tr->partitions.count++];
         *po = delete_records_response_delete_records_partition_result_default;
         po->partition_index = dp->partition_index;
         po->low_watermark = -1;
         struct partition *p = NULL;
-        enum kafka_error error = authorize(rq, ACL_DELETE, RESOURCE_TOPIC, dt->name) ? lookup_by_name(rq, dt->name, po->partition_index, &p)
-                                                                                   : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
+        enum kafka_error error = authorize(rq, ACL_DELETE, RESOURCE_TOPIC, dt->name)
+                                     ? lookup_by_name(rq, dt->name, po->partition_index, &p)
+                                     : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
         if (error == KAFKA_ERROR_NONE && topic_is_internal(dt->name)) {
             error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
             p = partition_unref(p);
@@ -335,7 +363,8 @@ enum request_verdict h_delete_records(struct request *rq)
     struct delete_records_response *out = rq->response;
     struct state *st = arena_alloc(&rq->arena, sizeof(*st));
     rq->state = st;
-    const struct topic_source source = TOPIC_SOURCE(body->topics, struct delete_records_request_delete_records_topic, name, partitions, false);
+    const struct topic_source source = TOPIC_SOURCE(
+        body->topics, struct delete_records_request_delete_records_topic, name, partitions, false);
     struct topic_groups tg;
     topic_groups_init(&tg, &source, &rq->arena, (uint64_t)rq->received_ns);
     st->items = arena_alloc(&rq->arena, (tg.total + 1) * sizeof(*st->items));
@@ -345,7 +374,8 @@ enum request_verdict h_delete_records(struct request *rq)
         struct delete_records_response_delete_records_topic_result *tr = &out->topics.items[i];
         *tr = delete_records_response_delete_records_topic_result_default;
         tr->name = body->topics.items[tg.first[i]].name;
-        tr->partitions.items = arena_alloc(&rq->arena, tg.partitions[i] * sizeof(*tr->partitions.items));
+        tr->partitions.items =
+            arena_alloc(&rq->arena, tg.partitions[i] * sizeof(*tr->partitions.items));
     }
     for (size_t i = 0; i < source.count; i++) {
         take_deletion(rq, &tg, tg.of[i], &body->topics.items[i]);

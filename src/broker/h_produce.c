@@ -1,15 +1,15 @@
 /*
  * Produce 3-13 (Kafka: KafkaApis.handleProduceRequest, ReplicaManager.appendRecords).
  *
- * Each partition of the request is looked up, its batch checked and staged; the answer leaves when every
- * staged batch is acknowledged: written at the end of this turn, and in the durable mode flushed by a
- * round that covers it. acks=1 and acks=-1 are the same with one replica; acks=0 is never answered, and an
- * error closes its connection, the only way to tell such a client; it waits like the others, so that the next
- * request of its connection sees what it wrote.
+ * Each partition of the request is looked up, its batch checked and staged; the answer leaves when
+ * every staged batch is acknowledged: written at the end of this turn, and in the durable mode
+ * flushed by a round that covers it. acks=1 and acks=-1 are the same with one replica; acks=0 is
+ * never answered, and an error closes its connection, the only way to tell such a client; it waits
+ * like the others, so that the next request of its connection sees what it wrote.
  *
- * Of a partition that is named twice only the last batch is written, and one answer given (observed of 4.4).
- * Large compressed batches are inflated on a worker; the connection starts nothing else meanwhile, so
- * that the order within a partition stays (conn_hold_until, in dispatch).
+ * Of a partition that is named twice only the last batch is written, and one answer given (observed
+ * of 4.4). Large compressed batches are inflated on a worker; the connection starts nothing else
+ * meanwhile, so that the order within a partition stays (conn_hold_until, in dispatch).
  */
 #include "broker/background.h"
 #include "broker/broker.h"
@@ -21,7 +21,8 @@
 #include "broker/request.h"
 #include "broker/topic_groups.h"
 
-#define TIMEOUT_LEAST_MS 1000 /* our acks wait for a disk: a client's timeout below this would only be noise */
+#define TIMEOUT_LEAST_MS \
+    1000 /* our acks wait for a disk: a client's timeout below this would only be noise */
 
 /* One partition of the request. */
 struct entry {
@@ -30,10 +31,10 @@ struct entry {
     const struct produce_request_partition_produce_data *in;
     struct str topic;
     struct uuid topic_id;
-    struct partition *p;           /* a reference; NULL when refused before */
+    struct partition *p; /* a reference; NULL when refused before */
     struct plog_append append;
     struct validate_result validated;
-    bool is_heavy;                 /* to be validated by a worker */
+    bool is_heavy; /* to be validated by a worker */
     bool is_superseded;
 };
 
@@ -41,10 +42,10 @@ struct state {
     struct request *rq;
     struct entry *entries;
     int32_t count;
-    int32_t pending;   /* entries whose acknowledgement is awaited */
-    bool staging;      /* h_produce is still at work: nobody finishes the request */
+    int32_t pending; /* entries whose acknowledgement is awaited */
+    bool staging;    /* h_produce is still at work: nobody finishes the request */
     bool has_error;
-    bool fails_request;               /* one bad batch fails all partitions, with: */
+    bool fails_request; /* one bad batch fails all partitions, with: */
     enum kafka_error request_error;
     const char *request_message;
 };
@@ -97,7 +98,10 @@ static void on_acknowledged(struct waiter *w)
     struct entry *e = container_of(w, struct entry, waiter);
     struct state *st = w->rq->state;
     if (w->error != KAFKA_ERROR_NONE) {
-        refuse(e, w->error, w->error == KAFKA_ERROR_KAFKA_STORAGE_ERROR ? "The records could not be stored: the disk is full or failed." : NULL);
+        refuse(e, w->error,
+               w->error == KAFKA_ERROR_KAFKA_STORAGE_ERROR
+                   ? "The records could not be stored: the disk is full or failed."
+                   : NULL);
     }
     if (--st->pending == 0 && !st->staging) {
         finish(st);
@@ -111,9 +115,11 @@ static void on_timeout(struct timer *t, void *ctx)
     struct state *st = rq->state;
     for (int32_t i = 0; i < st->count; i++) {
         struct entry *e = &st->entries[i];
-        if (e->p != NULL && (list_is_linked(&e->waiter.link) || list_is_linked(&e->waiter.ready_link))) {
+        if (e->p != NULL &&
+            (list_is_linked(&e->waiter.link) || list_is_linked(&e->waiter.ready_link))) {
             waiter_cancel(&e->waiter);
-            refuse(e, KAFKA_ERROR_REQUEST_TIMED_OUT, "The records were not on stable storage in time; they may be later.");
+            refuse(e, KAFKA_ERROR_REQUEST_TIMED_OUT,
+                   "The records were not on stable storage in time; they may be later.");
         }
     }
     st->pending = 0;
@@ -123,14 +129,16 @@ static void on_timeout(struct timer *t, void *ctx)
 static bool is_transactional_batch(const struct records *records)
 {
     struct batch b;
-    return records->ptr != NULL && batch_peek_header(records->ptr, records->len, &b) >= 0 && batch_is_transactional(&b);
+    return records->ptr != NULL && batch_peek_header(records->ptr, records->len, &b) >= 0 &&
+           batch_is_transactional(&b);
 }
 
 /* A transactional batch without a producer id is in no transaction: Kafka writes it as it is. */
 static bool is_in_transaction(const struct records *records)
 {
     struct batch b;
-    return is_transactional_batch(records) && batch_peek_header(records->ptr, records->len, &b) >= 0 && b.producer_id >= 0;
+    return is_transactional_batch(records) &&
+           batch_peek_header(records->ptr, records->len, &b) >= 0 && b.producer_id >= 0;
 }
 
 static bool has_transactional(const struct produce_request *body)
@@ -147,7 +155,8 @@ static bool has_transactional(const struct produce_request *body)
 }
 
 /* What the log says becomes the partition's answer. */
-static void take_result(struct state *st, struct entry *e, int r, const struct plog_append_result *result)
+static void
+take_result(struct state *st, struct entry *e, int r, const struct plog_append_result *result)
 {
     struct arena *arena = &st->rq->arena;
     if (r < 0) {
@@ -160,12 +169,13 @@ static void take_result(struct state *st, struct entry *e, int r, const struct p
         refuse(e, result->error, result->message);
         st->has_error = true;
         e->out->record_errors.count = result->record_errors_count;
-        e->out->record_errors.items =
-            arena_alloc(arena, (size_t)result->record_errors_count * sizeof(*e->out->record_errors.items));
+        e->out->record_errors.items = arena_alloc(arena, (size_t)result->record_errors_count *
+                                                             sizeof(*e->out->record_errors.items));
         for (int32_t i = 0; i < result->record_errors_count; i++) {
             e->out->record_errors.items[i] = produce_response_batch_index_and_error_message_default;
             e->out->record_errors.items[i].batch_index = result->record_errors[i].batch_index;
-            e->out->record_errors.items[i].batch_index_error_message = str_from(result->record_errors[i].message);
+            e->out->record_errors.items[i].batch_index_error_message =
+                str_from(result->record_errors[i].message);
         }
         return;
     }
@@ -194,7 +204,8 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
     enum kafka_error error = KAFKA_ERROR_NONE;
     if (rq->version >= 13) {
         const struct image_topic *t = image_topic_by_id(io_thread_image(rq->io), &e->topic_id);
-        error = t == NULL ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : lookup_partition(rq, t, e->in->index, &e->p);
+        error =
+            t == NULL ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : lookup_partition(rq, t, e->in->index, &e->p);
         e->topic = t == NULL ? (struct str){0} : t->name;
     } else {
         error = lookup_by_name(rq, e->topic, e->in->index, &e->p);
@@ -210,7 +221,8 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
     const char *message = NULL;
     struct validate_rules rules;
     plog_rules(e->p->pl, &rules);
-    error = validate_request(e->in->records.ptr, e->in->records.len, rq->version, &st->fails_request, &message);
+    error = validate_request(e->in->records.ptr, e->in->records.len, rq->version,
+                             &st->fails_request, &message);
     if (st->fails_request) {
         st->request_error = error;
         st->request_message = message;
@@ -221,11 +233,13 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
     if (error == KAFKA_ERROR_NONE && !id_known) {
         error = KAFKA_ERROR_INVALID_PRODUCER_ID_MAPPING; /* no transaction has begun: none can */
     }
-    if (error == KAFKA_ERROR_NONE && topic_is_internal(e->topic) && !str_is(rq->client_id, "__admin_client")) {
+    if (error == KAFKA_ERROR_NONE && topic_is_internal(e->topic) &&
+        !str_is(rq->client_id, "__admin_client")) {
         error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
     }
     if (error == KAFKA_ERROR_NONE) {
-        error = validate_frame(e->in->records.ptr, e->in->records.len, &rules, rq->version, &e->append.batch, &message);
+        error = validate_frame(e->in->records.ptr, e->in->records.len, &rules, rq->version,
+                               &e->append.batch, &message);
         if (error == KAFKA_ERROR_INVALID_RECORD || error == KAFKA_ERROR_UNKNOWN_SERVER_ERROR) {
             /* A refusal of the log, not of the request: Kafka then tells where the log starts. */
             struct plog_offsets offsets;
@@ -254,7 +268,8 @@ static void park(struct state *st)
     const struct produce_request *body = st->rq->body;
     int64_t timeout_ms = max_i64(body->timeout_ms, TIMEOUT_LEAST_MS);
     timer_init(&st->rq->timer, on_timeout, st->rq);
-    timers_arm(loop_timers(st->rq->io->loop), &st->rq->timer, loop_now_ms(st->rq->io->loop) + timeout_ms);
+    timers_arm(loop_timers(st->rq->io->loop), &st->rq->timer,
+               loop_now_ms(st->rq->io->loop) + timeout_ms);
 }
 
 static void validate_heavy(struct request *rq)
@@ -294,7 +309,10 @@ static void on_validated(struct request *rq)
 }
 
 /* The earlier entry of the same partition is superseded, and its place in the answer taken over. */
-static void take_place(struct topic_groups *tg, size_t group, struct produce_response_topic_produce_response *tr, struct entry *e)
+static void take_place(struct topic_groups *tg,
+                       size_t group,
+                       struct produce_response_topic_produce_response *tr,
+                       struct entry *e)
 {
     if (tg->partitions[group] > 1) {
         struct named_partition *np = topic_groups_partition(tg, group, e->in->index);
@@ -312,14 +330,19 @@ static void take_place(struct topic_groups *tg, size_t group, struct produce_res
     e->out->index = e->in->index;
 }
 
-/* Lays out the answer: a topic for each one that names partitions (once), a partition for each one named (once). */
-static void lay_out(struct state *st, const struct produce_request *body, struct produce_response *out)
+/* Lays out the answer: a topic for each one that names partitions (once), a partition for each one
+ * named (once). */
+static void
+lay_out(struct state *st, const struct produce_request *body, struct produce_response *out)
 {
     struct request *rq = st->rq;
     struct arena *arena = &rq->arena;
     const struct topic_source source =
-        rq->version >= 13 ? TOPIC_SOURCE(body->topic_data, struct produce_request_topic_produce_data, topic_id, partition_data, true)
-                          : TOPIC_SOURCE(body->topic_data, struct produce_request_topic_produce_data, name, partition_data, false);
+        rq->version >= 13
+            ? TOPIC_SOURCE(body->topic_data, struct produce_request_topic_produce_data, topic_id,
+                           partition_data, true)
+            : TOPIC_SOURCE(body->topic_data, struct produce_request_topic_produce_data, name,
+                           partition_data, false);
     struct topic_groups tg;
     topic_groups_init(&tg, &source, arena, (uint64_t)rq->received_ns);
     st->entries = arena_alloc(arena, (tg.total + 1) * sizeof(*st->entries));
@@ -330,7 +353,8 @@ static void lay_out(struct state *st, const struct produce_request *body, struct
         *tr = produce_response_topic_produce_response_default;
         tr->name = body->topic_data.items[tg.first[i]].name;
         tr->topic_id = body->topic_data.items[tg.first[i]].topic_id;
-        tr->partition_responses.items = arena_alloc(arena, tg.partitions[i] * sizeof(*tr->partition_responses.items));
+        tr->partition_responses.items =
+            arena_alloc(arena, tg.partitions[i] * sizeof(*tr->partition_responses.items));
     }
     for (size_t i = 0; i < source.count; i++) {
         const struct produce_request_topic_produce_data *td = &body->topic_data.items[i];
@@ -353,7 +377,9 @@ enum request_verdict h_produce(struct request *rq)
     rq->state = st;
     lay_out(st, body, rq->response);
     bool is_transactional = has_transactional(body);
-    if (is_transactional && (str_is_null(body->transactional_id) || !authorize(rq, ACL_WRITE, RESOURCE_TRANSACTIONAL_ID, body->transactional_id))) {
+    if (is_transactional &&
+        (str_is_null(body->transactional_id) ||
+         !authorize(rq, ACL_WRITE, RESOURCE_TRANSACTIONAL_ID, body->transactional_id))) {
         for (int32_t i = 0; i < st->count; i++) {
             refuse(&st->entries[i], KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NULL);
         }

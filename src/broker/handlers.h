@@ -1,6 +1,6 @@
 /*
- * One handler an API; proto-specs/served.json names them. On the loop's thread; rq->body is decoded, rq->response
- * holds the spec's defaults. See request.h for the verdicts.
+ * One handler an API; proto-specs/served.json names them. On the loop's thread; rq->body is
+ * decoded, rq->response holds the spec's defaults. See request.h for the verdicts.
  */
 #ifndef BROKER_HANDLERS_H
 #define BROKER_HANDLERS_H

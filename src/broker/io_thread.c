@@ -1,6 +1,7 @@
 /*
- * An io thread: see io_thread.h. The end of a turn, in this order: write the logs that were appended to,
- * wake whom that concerns (which may answer more), let go of the image; net sends last.
+ * An io thread: see io_thread.h. The end of a turn, in this order: write the logs that were
+ * appended to, wake whom that concerns (which may answer more), let go of the image; net sends
+ * last.
  */
 #include "broker/io_thread.h"
 
@@ -11,8 +12,8 @@
 #include "broker/metadata.h"
 #include "broker/partition.h"
 
-#define FREE_REQUESTS_MAX  256
-#define STORAGE_REPORT_MS  5000
+#define FREE_REQUESTS_MAX 256
+#define STORAGE_REPORT_MS 5000
 
 static void write_dirty(struct turn_task *task, void *ctx)
 {
@@ -107,7 +108,10 @@ static void drop_image(struct turn_task *task, void *ctx)
     io->image = image_unref(io->image);
 }
 
-int io_thread_new(struct broker *br, size_t index, const struct conn_handler *handler, struct io_thread **ret)
+int io_thread_new(struct broker *br,
+                  size_t index,
+                  const struct conn_handler *handler,
+                  struct io_thread **ret)
 {
     struct io_thread *io = mem_zalloc(sizeof(*io));
     io->br = br;
@@ -121,7 +125,8 @@ int io_thread_new(struct broker *br, size_t index, const struct conn_handler *ha
     turn_task_init(&io->write_task, TURN_APPEND, write_dirty, io);
     turn_task_init(&io->ready_task, TURN_WAKE, wake_at_turn_end, io);
     turn_task_init(&io->image_task, TURN_FREE, drop_image, io);
-    struct loop_options options = {.clock = br->clock, .logger = br->logger, .metrics = &br->metrics};
+    struct loop_options options = {
+        .clock = br->clock, .logger = br->logger, .metrics = &br->metrics};
     int r = loop_new(&options, &io->loop);
     if (r < 0) {
         io_thread_free(io);
@@ -199,7 +204,8 @@ struct image *io_thread_image(struct io_thread *io)
 void io_thread_add_dirty(struct io_thread *io, struct partition *p)
 {
     if (io->dirty_count == io->dirty_cap) {
-        io->dirty = mem_grow(io->dirty, &io->dirty_cap, io->dirty_count + 1, sizeof(struct partition *));
+        io->dirty =
+            mem_grow(io->dirty, &io->dirty_cap, io->dirty_count + 1, sizeof(struct partition *));
     }
     io->dirty[io->dirty_count++] = partition_ref(p);
     loop_at_turn_end(io->loop, &io->write_task);
@@ -220,7 +226,8 @@ void io_thread_wake(struct io_thread *io, struct io_thread *self)
     if (io == self) {
         loop_at_turn_end(io->loop, &io->ready_task);
     } else {
-        IGNORE(!loop_post(io->loop, &io->ready_job)); /* refused: the loop has ended, nobody waits */
+        IGNORE(
+            !loop_post(io->loop, &io->ready_job)); /* refused: the loop has ended, nobody waits */
     }
 }
 
@@ -235,13 +242,11 @@ void io_thread_report_storage(struct io_thread *io, struct partition *p, int err
 {
     uint32_t suppressed = 0;
     if (log_limit_pass(&io->storage_limit, io->br->clock, STORAGE_REPORT_MS, &suppressed)) {
-        LOG_ERROR(io->br->logger,
-                  FAC_STORAGE,
-                  "appends to " STR_FMT "-%d are refused: the log cannot be written: %s; reads go on, appends are taken again when that ends (%u lines like this left out)",
-                  STR_ARG(p->topic),
-                  p->number,
-                  err_text(err),
-                  suppressed);
+        LOG_ERROR(io->br->logger, FAC_STORAGE,
+                  "appends to " STR_FMT
+                  "-%d are refused: the log cannot be written: %s; reads go on, appends are taken "
+                  "again when that ends (%u lines like this left out)",
+                  STR_ARG(p->topic), p->number, err_text(err), suppressed);
     }
 }
 

@@ -26,28 +26,28 @@ struct flush_later {
 };
 
 struct io_thread {
-    struct broker *br;           /* borrowed */
-    struct loop *loop;           /* owned */
-    struct conn_set *conns;      /* owned */
-    size_t index;                /* in br->ios */
+    struct broker *br;      /* borrowed */
+    struct loop *loop;      /* owned */
+    struct conn_set *conns; /* owned */
+    size_t index;           /* in br->ios */
     struct thread thread;
-    struct image *image;         /* a reference: the image of this turn */
+    struct image *image; /* a reference: the image of this turn */
     struct turn_task write_task;
     struct turn_task ready_task;
     struct turn_task image_task; /* lets go of the turn's image */
     struct partition **dirty;    /* references: logs that this turn has staged to first */
     size_t dirty_count;
     size_t dirty_cap;
-    struct list free_requests;   /* struct request by link; at most FREE_REQUESTS_MAX */
+    struct list free_requests; /* struct request by link; at most FREE_REQUESTS_MAX */
     size_t free_count;
-    struct writer writer;        /* answers are encoded here */
-    struct flush_later *later;   /* owned */
+    struct writer writer;      /* answers are encoded here */
+    struct flush_later *later; /* owned */
     size_t later_count;
     size_t later_cap;
     struct timer later_timer;
-    struct lock ready_lock;      /* LOCK_IO_EVENTS */
-    struct list ready;           /* ready_lock: struct waiter by ready_link */
-    bool is_wake_posted;         /* ready_lock: ready_job is on its way */
+    struct lock ready_lock; /* LOCK_IO_EVENTS */
+    struct list ready;      /* ready_lock: struct waiter by ready_link */
+    bool is_wake_posted;    /* ready_lock: ready_job is on its way */
     struct job ready_job;
     struct log_limit storage_limit;
     struct log_limit frame_limit;
@@ -55,7 +55,10 @@ struct io_thread {
 };
 
 /* handler: what becomes of frames (dispatch.h); copied, its ctx is set to the new io thread. */
-must_check int io_thread_new(struct broker *br, size_t index, const struct conn_handler *handler, struct io_thread **ret);
+must_check int io_thread_new(struct broker *br,
+                             size_t index,
+                             const struct conn_handler *handler,
+                             struct io_thread **ret);
 must_check int io_thread_start(struct io_thread *io);
 void io_thread_stop(struct io_thread *io); /* ends the loop and joins */
 struct io_thread *io_thread_free(struct io_thread *io);
@@ -68,7 +71,8 @@ void io_thread_flush_later(struct io_thread *io, struct partition *p, int64_t de
 
 void io_thread_add_dirty(struct io_thread *io, struct partition *p);
 
-/* Any thread, under the partition's lock. True: the thread must be woken (io_thread_wake), outside the lock. */
+/* Any thread, under the partition's lock. True: the thread must be woken (io_thread_wake), outside
+ * the lock. */
 must_check bool io_thread_push_ready(struct io_thread *io, struct waiter *w);
 /* Any thread. self: the io thread that calls, or NULL. */
 void io_thread_wake(struct io_thread *io, struct io_thread *self);

@@ -1,6 +1,6 @@
 /*
- * The directories of log.dirs; see log_dirs.h. A partition's directory is looked for in all of them (a
- * list made once at the start), new ones go where the fewest are, as Kafka's LogManager does.
+ * The directories of log.dirs; see log_dirs.h. A partition's directory is looked for in all of them
+ * (a list made once at the start), new ones go where the fewest are, as Kafka's LogManager does.
  */
 #include "broker/log_dirs.h"
 
@@ -23,8 +23,8 @@ struct log_dirs {
     struct log_dir_entry *entries; /* owned */
     size_t count;
     struct arena paths;
-    struct arena arena;  /* of the scans */
-    struct hmap found;   /* by directory name */
+    struct arena arena; /* of the scans */
+    struct hmap found;  /* by directory name */
     uint64_t seed;
 };
 
@@ -34,7 +34,8 @@ static void scan(struct log_dirs *lds, struct log_dir_entry *dir)
     size_t count = 0;
     int r = log_dir_scan(dir->ld, &lds->arena, &all, &count);
     if (r < 0) {
-        LOG_ERROR(lds->br->logger, FAC_STORAGE, "log directory %s is offline: it cannot be listed: %s", dir->path, err_text(r));
+        LOG_ERROR(lds->br->logger, FAC_STORAGE,
+                  "log directory %s is offline: it cannot be listed: %s", dir->path, err_text(r));
         atomic_store(&dir->is_offline, true);
         return;
     }
@@ -47,7 +48,8 @@ static void scan(struct log_dirs *lds, struct log_dir_entry *dir)
     struct str names[8];
     size_t damaged = log_dir_damaged(dir->ld, names, ARRAY_LEN(names));
     for (size_t i = 0; i < min_size(damaged, ARRAY_LEN(names)); i++) {
-        LOG_WARN(lds->br->logger, FAC_STORAGE, "%s/" STR_FMT " is damaged and is made anew", dir->path, STR_ARG(names[i]));
+        LOG_WARN(lds->br->logger, FAC_STORAGE, "%s/" STR_FMT " is damaged and is made anew",
+                 dir->path, STR_ARG(names[i]));
     }
 }
 
@@ -71,12 +73,16 @@ int log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, siz
             r = log_dir_open(br->env, dir->path, &dir->ld);
         }
         if (r == -EWOULDBLOCK) {
-            (void)snprintf(ret_error, error_cap, "log directory %s is in use by another process; stop it or choose another directory with --data", dir->path);
+            (void)snprintf(ret_error, error_cap,
+                           "log directory %s is in use by another process; stop it or choose "
+                           "another directory with --data",
+                           dir->path);
             log_dirs_close(lds, false);
             return r;
         }
         if (r < 0) {
-            LOG_ERROR(br->logger, FAC_STORAGE, "log directory %s is offline: %s", dir->path, err_text(r));
+            LOG_ERROR(br->logger, FAC_STORAGE, "log directory %s is offline: %s", dir->path,
+                      err_text(r));
             atomic_store(&dir->is_offline, true);
             dir->ld = NULL;
             continue;
@@ -95,9 +101,13 @@ struct log_dirs *log_dirs_close(struct log_dirs *lds, bool is_clean)
     }
     for (size_t i = 0; i < lds->count; i++) {
         if (lds->entries[i].ld != NULL) {
-            int r = log_dir_close(lds->entries[i].ld, is_clean && !atomic_load(&lds->entries[i].is_offline), lds->br->broker_epoch);
+            int r = log_dir_close(lds->entries[i].ld,
+                                  is_clean && !atomic_load(&lds->entries[i].is_offline),
+                                  lds->br->broker_epoch);
             if (r < 0) {
-                LOG_WARN(lds->br->logger, FAC_STORAGE, "log directory %s: not marked as cleanly closed: %s", lds->entries[i].path, err_text(r));
+                LOG_WARN(lds->br->logger, FAC_STORAGE,
+                         "log directory %s: not marked as cleanly closed: %s", lds->entries[i].path,
+                         err_text(r));
             }
         }
     }
@@ -115,7 +125,8 @@ void log_dirs_entries(struct log_dirs *lds, struct log_dir_entry **ret, size_t *
     *ret_count = lds->count;
 }
 
-struct log_dir_entry *log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *ret_exists)
+struct log_dir_entry *
+log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *ret_exists)
 {
     char name[300];
     struct strbuf sb;
@@ -124,7 +135,8 @@ struct log_dir_entry *log_dirs_find(struct log_dirs *lds, struct str topic, int3
     uint64_t hash = hash_str(strbuf_str(&sb), lds->seed);
     for (struct hmap_node *n = hmap_first(&lds->found, hash); n != NULL; n = hmap_next(n)) {
         struct found *f = container_of(n, struct found, node);
-        if (!f->is_claimed && str_equal(f->what.name, strbuf_str(&sb)) && !atomic_load(&f->dir->is_offline)) {
+        if (!f->is_claimed && str_equal(f->what.name, strbuf_str(&sb)) &&
+            !atomic_load(&f->dir->is_offline)) {
             f->is_claimed = true;
             *ret_exists = true;
             return f->dir;
@@ -134,15 +146,16 @@ struct log_dir_entry *log_dirs_find(struct log_dirs *lds, struct str topic, int3
     struct log_dir_entry *best = NULL;
     for (size_t i = 0; i < lds->count; i++) {
         struct log_dir_entry *dir = &lds->entries[i];
-        if (dir->ld != NULL && !atomic_load(&dir->is_offline) && (best == NULL || dir->partitions < best->partitions)) {
+        if (dir->ld != NULL && !atomic_load(&dir->is_offline) &&
+            (best == NULL || dir->partitions < best->partitions)) {
             best = dir;
         }
     }
     return best;
 }
 
-/* A directory that no topic of the image claims is kept under another name: never deleted, since only a
- * committed record may delete data. */
+/* A directory that no topic of the image claims is kept under another name: never deleted, since
+ * only a committed record may delete data. */
 static void set_aside(struct log_dirs *lds, const struct found *f)
 {
     char from[4096];
@@ -152,16 +165,18 @@ static void set_aside(struct log_dirs *lds, const struct found *f)
     clock_random_uuid(lds->br->clock, &id);
     uuid_print(&id, text);
     (void)snprintf(from, sizeof(from), "%s/" STR_FMT, f->dir->path, STR_ARG(f->what.name));
-    (void)snprintf(to, sizeof(to), "%s/" STR_FMT ".%s-stray", f->dir->path, STR_ARG(f->what.name), text);
+    (void)snprintf(to, sizeof(to), "%s/" STR_FMT ".%s-stray", f->dir->path, STR_ARG(f->what.name),
+                   text);
     int r = fs_rename(lds->br->fs, from, to);
-    LOG_WARN(lds->br->logger, FAC_STORAGE, "directory %s belongs to no topic of this cluster; kept as %s%s%s", from, to, r < 0 ? ", which failed: " : "", r < 0 ? err_text(r) : "");
+    LOG_WARN(lds->br->logger, FAC_STORAGE,
+             "directory %s belongs to no topic of this cluster; kept as %s%s%s", from, to,
+             r < 0 ? ", which failed: " : "", r < 0 ? err_text(r) : "");
 }
 
 void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
 {
     (void)im;
-    hmap_foreach(n, &lds->found)
-    {
+    hmap_foreach (n, &lds->found) {
         struct found *f = container_of(n, struct found, node);
         if (f->is_claimed || f->what.is_stray || f->what.is_future) {
             continue;
@@ -171,7 +186,9 @@ void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
             (void)snprintf(path, sizeof(path), "%s/" STR_FMT, f->dir->path, STR_ARG(f->what.name));
             int r = fs_remove_tree(lds->br->fs, path);
             if (r < 0) {
-                LOG_WARN(lds->br->logger, FAC_STORAGE, "directory %s of a deleted partition cannot be removed: %s", path, err_text(r));
+                LOG_WARN(lds->br->logger, FAC_STORAGE,
+                         "directory %s of a deleted partition cannot be removed: %s", path,
+                         err_text(r));
             }
             continue;
         }
@@ -202,7 +219,9 @@ void log_dirs_checkpoint(struct log_dirs *lds)
         }
         int r = log_dir_checkpoint(dir->ld, logs, here);
         if (r < 0) {
-            LOG_WARN(lds->br->logger, FAC_STORAGE, "checkpoints of %s were not written: %s; a start after a kill scans more", dir->path, err_text(r));
+            LOG_WARN(lds->br->logger, FAC_STORAGE,
+                     "checkpoints of %s were not written: %s; a start after a kill scans more",
+                     dir->path, err_text(r));
         }
     }
     for (size_t i = 0; i < count; i++) {
@@ -215,7 +234,8 @@ void log_dirs_checkpoint(struct log_dirs *lds)
 static void complain(struct log_dirs *lds, const struct log_dir_entry *dir, int r)
 {
     if (r < 0) {
-        LOG_WARN(lds->br->logger, FAC_STORAGE, "the log starts of %s were not written: %s", dir->path, err_text(r));
+        LOG_WARN(lds->br->logger, FAC_STORAGE, "the log starts of %s were not written: %s",
+                 dir->path, err_text(r));
     }
 }
 
@@ -259,12 +279,11 @@ void log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err)
     if (dir == NULL || atomic_exchange(&dir->is_offline, true)) {
         return;
     }
-    LOG_ERROR(br->logger,
-              FAC_STORAGE,
-              "log directory %s is offline: a sync failed (%s); records that were not flushed were not acknowledged. Mend the "
+    LOG_ERROR(br->logger, FAC_STORAGE,
+              "log directory %s is offline: a sync failed (%s); records that were not flushed were "
+              "not acknowledged. Mend the "
               "disk and start again",
-              dir->path,
-              err_text(err));
+              dir->path, err_text(err));
     struct partition **all = NULL;
     size_t count = 0;
     partition_all(br->partitions, &all, &count);

@@ -1,6 +1,6 @@
 /*
- * All directories of log.dirs of one broker: opened at start, each with its lock and identity; a directory
- * that fails goes offline and the others serve.
+ * All directories of log.dirs of one broker: opened at start, each with its lock and identity; a
+ * directory that fails goes offline and the others serve.
  */
 #ifndef BROKER_LOG_DIRS_H
 #define BROKER_LOG_DIRS_H
@@ -15,24 +15,28 @@ struct log_dirs;
 struct partition;
 
 struct log_dir_entry {
-    struct log_dir *ld;      /* owned; NULL: could not be opened */
+    struct log_dir *ld; /* owned; NULL: could not be opened */
     const char *path;
     struct uuid directory_id;
-    size_t partitions;       /* placed here */
+    size_t partitions; /* placed here */
     _Atomic bool is_offline;
 };
 
 /* Opens all directories; formats nothing. ret_error: one line for a person. */
-must_check int log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, size_t error_cap);
+must_check int
+log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, size_t error_cap);
 struct log_dirs *log_dirs_close(struct log_dirs *lds, bool is_clean);
 void log_dirs_entries(struct log_dirs *lds, struct log_dir_entry **ret, size_t *ret_count);
 /* Where the files of this partition lie, or where new ones go (the entry with the fewest). */
-struct log_dir_entry *log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *ret_exists);
-/* Directories of partitions that the image does not know become `-stray`; `-delete` ones are removed. */
+struct log_dir_entry *
+log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *ret_exists);
+/* Directories of partitions that the image does not know become `-stray`; `-delete` ones are
+ * removed. */
 void log_dirs_sweep(struct log_dirs *lds, const struct image *im);
-/* A sync of this directory has failed: what the kernel still held of it may be gone, and a later sync would not tell.
- * All its logs go offline, who waits for them gets KAFKA_STORAGE_ERROR; when the metadata log lies there the broker cannot
- * go on (br->on_fatal). Any thread but those that hold a partition's lock. */
+/* A sync of this directory has failed: what the kernel still held of it may be gone, and a later
+ * sync would not tell. All its logs go offline, who waits for them gets KAFKA_STORAGE_ERROR; when
+ * the metadata log lies there the broker cannot go on (br->on_fatal). Any thread but those that
+ * hold a partition's lock. */
 void log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err);
 /* Recovery points, log starts, high watermarks of everything that changed. Blocking. */
 void log_dirs_checkpoint(struct log_dirs *lds);

@@ -1,17 +1,23 @@
-/* Partitions of a request; see lookup.h. Kafka: ReplicaManager.getPartitionOrError, Partition.checkCurrentLeaderEpoch. */
+/* Partitions of a request; see lookup.h. Kafka: ReplicaManager.getPartitionOrError,
+ * Partition.checkCurrentLeaderEpoch. */
 #include "broker/lookup.h"
 
 #include "broker/broker.h"
 #include "broker/io_thread.h"
 
-enum kafka_error lookup_partition(struct request *rq, const struct image_topic *t, int32_t number, struct partition **ret)
+enum kafka_error lookup_partition(struct request *rq,
+                                  const struct image_topic *t,
+                                  int32_t number,
+                                  struct partition **ret)
 {
     if (t == NULL || number < 0 || number >= t->partitions_count) {
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     struct partition *p = partition_find(rq->br->partitions, &t->id, number);
     if (p == NULL) {
-        return t->partitions[number].leader == rq->br->node_id ? KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
+        return t->partitions[number].leader == rq->br->node_id
+                   ? KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION
+                   : KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
     }
     if (p->pl == NULL || plog_is_offline(p->pl)) {
         partition_unref(p);
@@ -21,7 +27,8 @@ enum kafka_error lookup_partition(struct request *rq, const struct image_topic *
     return KAFKA_ERROR_NONE;
 }
 
-enum kafka_error lookup_by_name(struct request *rq, struct str topic, int32_t number, struct partition **ret)
+enum kafka_error
+lookup_by_name(struct request *rq, struct str topic, int32_t number, struct partition **ret)
 {
     return lookup_partition(rq, image_topic_by_name(io_thread_image(rq->io), topic), number, ret);
 }
@@ -33,7 +40,8 @@ enum kafka_error lookup_by_id(struct request *rq,
                               const struct image_topic **ret_topic)
 {
     *ret_topic = image_topic_by_id(io_thread_image(rq->io), id);
-    return *ret_topic == NULL ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : lookup_partition(rq, *ret_topic, number, ret);
+    return *ret_topic == NULL ? KAFKA_ERROR_UNKNOWN_TOPIC_ID
+                              : lookup_partition(rq, *ret_topic, number, ret);
 }
 
 enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_leader_epoch)
@@ -42,10 +50,12 @@ enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_l
     if (current_leader_epoch == -1 || current_leader_epoch == known) {
         return KAFKA_ERROR_NONE;
     }
-    return current_leader_epoch < known ? KAFKA_ERROR_FENCED_LEADER_EPOCH : KAFKA_ERROR_UNKNOWN_LEADER_EPOCH;
+    return current_leader_epoch < known ? KAFKA_ERROR_FENCED_LEADER_EPOCH
+                                        : KAFKA_ERROR_UNKNOWN_LEADER_EPOCH;
 }
 
 bool topic_is_internal(struct str name)
 {
-    return str_is(name, "__consumer_offsets") || str_is(name, "__transaction_state") || str_is(name, "__share_group_state");
+    return str_is(name, "__consumer_offsets") || str_is(name, "__transaction_state") ||
+           str_is(name, "__share_group_state");
 }

@@ -1,6 +1,6 @@
 /*
- * The table of partitions and their life: made, reconfigured and removed as the metadata image says.
- * Kafka: ReplicaManager.applyDelta. Appends and waits are in purgatory.c.
+ * The table of partitions and their life: made, reconfigured and removed as the metadata image
+ * says. Kafka: ReplicaManager.applyDelta. Appends and waits are in purgatory.c.
  */
 #include "broker/partition.h"
 
@@ -15,7 +15,8 @@ struct partition_table {
     struct broker *br;
     struct lock lock; /* LOCK_BROKER */
     struct hmap map;
-    bool has_stale_starts; /* of whoever applies images: log starts of deleted partitions are still on the disk */
+    bool has_stale_starts; /* of whoever applies images: log starts of deleted partitions are still
+                              on the disk */
 };
 
 struct partition_table *partition_table_new(struct broker *br)
@@ -29,7 +30,8 @@ struct partition_table *partition_table_new(struct broker *br)
     return pt;
 }
 
-static uint64_t partition_hash(const struct partition_table *pt, const struct uuid *topic_id, int32_t number)
+static uint64_t
+partition_hash(const struct partition_table *pt, const struct uuid *topic_id, int32_t number)
 {
     return hash_bytes(topic_id->bytes, sizeof(topic_id->bytes), pt->map.seed + (uint32_t)number);
 }
@@ -65,7 +67,8 @@ struct partition *partition_unref(struct partition *p)
     return NULL;
 }
 
-static struct partition *find_locked(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
+static struct partition *
+find_locked(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
 {
     uint64_t hash = partition_hash(pt, topic_id, number);
     for (struct hmap_node *n = hmap_first(&pt->map, hash); n != NULL; n = hmap_next(n)) {
@@ -77,7 +80,8 @@ static struct partition *find_locked(struct partition_table *pt, const struct uu
     return NULL;
 }
 
-struct partition *partition_find(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
+struct partition *
+partition_find(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
 {
     lock_take(&pt->lock);
     struct partition *p = partition_ref(find_locked(pt, topic_id, number));
@@ -90,8 +94,7 @@ void partition_all(struct partition_table *pt, struct partition ***ret, size_t *
     lock_take(&pt->lock);
     struct partition **all = mem_array(pt->map.count + 1, sizeof(struct partition *));
     size_t count = 0;
-    hmap_foreach(n, &pt->map)
-    {
+    hmap_foreach (n, &pt->map) {
         all[count++] = partition_ref(container_of(n, struct partition, node));
     }
     lock_give(&pt->lock);
@@ -112,8 +115,7 @@ struct partition_table *partition_table_free(struct partition_table *pt)
     if (pt == NULL) {
         return NULL;
     }
-    hmap_foreach(n, &pt->map)
-    {
+    hmap_foreach (n, &pt->map) {
         struct partition *p = container_of(n, struct partition, node);
         hmap_remove(&pt->map, n);
         partition_unref(p);
@@ -143,8 +145,7 @@ static void on_closing(void *ctx, struct plog *pl, int64_t flushed, int err)
 static void settle(struct partition_table *pt, bool is_end)
 {
     struct flusher *fl = flusher_new(pt->br->env, is_end ? on_closing : on_settled, NULL);
-    hmap_foreach(n, &pt->map)
-    {
+    hmap_foreach (n, &pt->map) {
         struct partition *p = container_of(n, struct partition, node);
         struct plog_offsets offsets;
         if (p->pl == NULL) {
@@ -165,16 +166,15 @@ void partition_table_settle(struct partition_table *pt)
     settle(pt, false);
 }
 
-/* A clean stop syncs the logs in one round; what closing them writes beside them, and the checkpoints, are
- * log_dirs_close's to make stable, once for each directory. */
+/* A clean stop syncs the logs in one round; what closing them writes beside them, and the
+ * checkpoints, are log_dirs_close's to make stable, once for each directory. */
 void partition_table_close(struct partition_table *pt, bool is_clean)
 {
     struct broker *br = pt->br;
     if (is_clean) {
         settle(pt, true);
     }
-    hmap_foreach(n, &pt->map)
-    {
+    hmap_foreach (n, &pt->map) {
         struct partition *p = container_of(n, struct partition, node);
         if (p->pl == NULL) {
             if (p->ld != NULL) {
@@ -186,14 +186,17 @@ void partition_table_close(struct partition_table *pt, bool is_clean)
         background_forget(br->background, p->pl);
         int r = log_dir_close_plog(p->ld, p->pl, is_clean);
         if (r < 0) {
-            LOG_ERROR(br->logger, FAC_STORAGE, "partition " STR_FMT "-%d was not closed cleanly: %s", STR_ARG(p->topic), p->number, err_text(r));
+            LOG_ERROR(br->logger, FAC_STORAGE,
+                      "partition " STR_FMT "-%d was not closed cleanly: %s", STR_ARG(p->topic),
+                      p->number, err_text(r));
         }
         p->pl = NULL;
         p->ld = NULL; /* its owner closes it next */
     }
 }
 
-/* What one pass over an image needs: the defaults of topics are worked out once, for many of them. */
+/* What one pass over an image needs: the defaults of topics are worked out once, for many of them.
+ */
 struct apply {
     struct partition_table *pt;
     const struct image *after;
@@ -221,24 +224,23 @@ static void apply_config(struct partition *p, const struct topic_effective *ct)
     }
     p->min_insync_replicas = (int32_t)ct->min_insync_replicas;
     /* One record between flushes is every record flushed before its ack. */
-    atomic_store_explicit(&p->is_durable, ct->is_durable || ct->flush_messages <= 1, memory_order_relaxed);
+    atomic_store_explicit(&p->is_durable, ct->is_durable || ct->flush_messages <= 1,
+                          memory_order_relaxed);
     atomic_store_explicit(&p->flush_messages, ct->flush_messages, memory_order_relaxed);
     atomic_store_explicit(&p->flush_ms, ct->flush_ms, memory_order_relaxed);
-    atomic_store_explicit(
-        &p->is_compacted_only, ct->is_compact_policy && !ct->plog.is_delete_policy, memory_order_relaxed);
+    atomic_store_explicit(&p->is_compacted_only,
+                          ct->is_compact_policy && !ct->plog.is_delete_policy,
+                          memory_order_relaxed);
 }
 
 static void report_recovery(struct partition *p, const struct plog_recovery *rec)
 {
-    if (rec->cut_bytes > 0 || rec->holes > 0 || rec->rebuilt_index || rec->rebuilt_epochs || rec->rebuilt_metadata_file) {
-        LOG_WARN(p->br->logger,
-                 FAC_STORAGE,
-                 "recovered partition=" STR_FMT "-%d scanned_bytes=%" PRId64 " torn_tail_bytes=%" PRId64 " damaged_places=%" PRId64 " rebuilt:%s%s%s%s",
-                 STR_ARG(p->topic),
-                 p->number,
-                 rec->scanned_bytes,
-                 rec->cut_bytes,
-                 rec->holes,
+    if (rec->cut_bytes > 0 || rec->holes > 0 || rec->rebuilt_index || rec->rebuilt_epochs ||
+        rec->rebuilt_metadata_file) {
+        LOG_WARN(p->br->logger, FAC_STORAGE,
+                 "recovered partition=" STR_FMT "-%d scanned_bytes=%" PRId64
+                 " torn_tail_bytes=%" PRId64 " damaged_places=%" PRId64 " rebuilt:%s%s%s%s",
+                 STR_ARG(p->topic), p->number, rec->scanned_bytes, rec->cut_bytes, rec->holes,
                  rec->rebuilt_index ? " index" : "",
                  rec->rebuilt_producer_state ? " producer-state" : "",
                  rec->rebuilt_epochs ? " leader-epoch-checkpoint" : "",
@@ -255,14 +257,18 @@ static void save_stale_starts(struct partition_table *pt)
     }
 }
 
-/* Opens or makes the files. A partition whose files cannot be read stays, offline; the others serve. */
-static void open_log(struct partition_table *pt, struct partition *p, const struct topic_effective *ct)
+/* Opens or makes the files. A partition whose files cannot be read stays, offline; the others
+ * serve. */
+static void
+open_log(struct partition_table *pt, struct partition *p, const struct topic_effective *ct)
 {
     struct broker *br = p->br;
     bool exists = false;
     struct log_dir_entry *dir = log_dirs_find(br->log_dirs, p->topic, p->number, &exists);
     if (dir == NULL) {
-        LOG_ERROR(br->logger, FAC_BROKER, "partition " STR_FMT "-%d is offline: no log directory is usable", STR_ARG(p->topic), p->number);
+        LOG_ERROR(br->logger, FAC_BROKER,
+                  "partition " STR_FMT "-%d is offline: no log directory is usable",
+                  STR_ARG(p->topic), p->number);
         return;
     }
     struct plog_open how = {0};
@@ -283,13 +289,9 @@ static void open_log(struct partition_table *pt, struct partition *p, const stru
     int r = plog_open(br->env, &how, &rec, &p->pl);
     if (r < 0) {
         p->pl = NULL;
-        LOG_ERROR(br->logger,
-                  FAC_STORAGE,
+        LOG_ERROR(br->logger, FAC_STORAGE,
                   "partition " STR_FMT "-%d is offline: its files in %s cannot be used: %s",
-                  STR_ARG(p->topic),
-                  p->number,
-                  dir->path,
-                  err_text(r));
+                  STR_ARG(p->topic), p->number, dir->path, err_text(r));
         return;
     }
     report_recovery(p, &rec);
@@ -305,12 +307,17 @@ static void lead(struct partition *p, int32_t leader_epoch)
     }
     int r = plog_become_leader(p->pl, leader_epoch);
     if (r < 0) {
-        LOG_ERROR(p->br->logger, FAC_STORAGE, "partition " STR_FMT "-%d: leader epoch %d cannot be stored: %s", STR_ARG(p->topic), p->number, leader_epoch, err_text(r));
+        LOG_ERROR(p->br->logger, FAC_STORAGE,
+                  "partition " STR_FMT "-%d: leader epoch %d cannot be stored: %s",
+                  STR_ARG(p->topic), p->number, leader_epoch, err_text(r));
     }
     atomic_store_explicit(&p->leader_epoch, leader_epoch, memory_order_relaxed);
 }
 
-static void create_partition(struct partition_table *pt, const struct topic_effective *ct, const struct image_topic *t, int32_t number)
+static void create_partition(struct partition_table *pt,
+                             const struct topic_effective *ct,
+                             const struct image_topic *t,
+                             int32_t number)
 {
     struct partition *p = mem_zalloc(sizeof(*p));
     atomic_init(&p->refs, 1);
@@ -328,7 +335,8 @@ static void create_partition(struct partition_table *pt, const struct topic_effe
     if (p->pl != NULL) {
         struct plog_offsets offsets;
         plog_offsets(p->pl, &offsets);
-        /* We are the only replica: what is stable is committed; in page-cache mode, what is written. */
+        /* We are the only replica: what is stable is committed; in page-cache mode, what is
+         * written. */
         p->high_watermark = atomic_load(&p->is_durable) ? offsets.flushed : offsets.written;
         IGNORE(plog_advance_high_watermark(p->pl, p->high_watermark));
     }
@@ -351,13 +359,17 @@ static void run_removal(struct job *j)
     if (rm->path[0] != '\0') {
         int r = fs_remove_tree(br->fs, rm->path);
         if (r < 0) {
-            LOG_WARN(br->logger, FAC_STORAGE, "directory %s of a deleted partition cannot be removed: %s; it is tried again at the next start", rm->path, err_text(r));
+            LOG_WARN(br->logger, FAC_STORAGE,
+                     "directory %s of a deleted partition cannot be removed: %s; it is tried again "
+                     "at the next start",
+                     rm->path, err_text(r));
         }
     }
     mem_free(rm);
 }
 
-static void remove_partition(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
+static void
+remove_partition(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
 {
     lock_take(&pt->lock);
     struct partition *p = find_locked(pt, topic_id, number);
@@ -374,7 +386,9 @@ static void remove_partition(struct partition_table *pt, const struct uuid *topi
     if (p->pl != NULL) {
         int r = plog_mark_deleted(p->pl, rm->path, sizeof(rm->path));
         if (r < 0) {
-            LOG_WARN(pt->br->logger, FAC_STORAGE, "partition " STR_FMT "-%d: directory cannot be renamed: %s", STR_ARG(p->topic), number, err_text(r));
+            LOG_WARN(pt->br->logger, FAC_STORAGE,
+                     "partition " STR_FMT "-%d: directory cannot be renamed: %s", STR_ARG(p->topic),
+                     number, err_text(r));
             rm->path[0] = '\0';
         }
         pt->has_stale_starts |= log_dir_forget(p->ld, p->topic, number);
@@ -414,7 +428,8 @@ static void on_topic_deleted(void *ctx, const struct image_topic *t)
     }
 }
 
-static void on_topic_changed(void *ctx, const struct image_topic *before, const struct image_topic *after)
+static void
+on_topic_changed(void *ctx, const struct image_topic *before, const struct image_topic *after)
 {
     struct apply *a = ctx;
     struct topic_effective ct;
@@ -483,7 +498,9 @@ static void on_features_changed(void *ctx)
     (void)ctx; /* no feature level changes what a partition does */
 }
 
-void partition_apply_image(struct partition_table *pt, const struct image *before, struct image *after)
+void partition_apply_image(struct partition_table *pt,
+                           const struct image *before,
+                           struct image *after)
 {
     struct apply a = {.pt = pt, .after = after};
     const struct image_change change = {

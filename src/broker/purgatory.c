@@ -2,13 +2,13 @@
  * Appends and waits of one partition: stage, write, acknowledge. See partition.h for the rules and
  * Kafka's Partition, DelayedProduce and DelayedFetch for what they answer to.
  *
- * Why a false acknowledgement cannot happen: staging a batch and putting its waiter in place are one
- * step under append_lock; so are a failed write and the failing of everybody beyond what is left.
- * Between the two no offset can be given out twice.
+ * Why a false acknowledgement cannot happen: staging a batch and putting its waiter in place are
+ * one step under append_lock; so are a failed write and the failing of everybody beyond what is
+ * left. Between the two no offset can be given out twice.
  *
  * A waiter is in at most one place: the partition's list (lock: partition) or the ready list of its
- * io thread (lock: io thread). It moves from the first to the second under the partition's lock, so that
- * waiter_cancel, on the io thread, finds it.
+ * io thread (lock: io thread). It moves from the first to the second under the partition's lock, so
+ * that waiter_cancel, on the io thread, finds it.
  */
 #include "broker/partition.h"
 
@@ -46,37 +46,35 @@ static void raise_high_watermark(struct partition *p, int64_t offset, struct io_
     if (offset > p->high_watermark) {
         p->high_watermark = offset;
     }
-    list_foreach_safe(node, next, &p->waiting_appends)
-    {
+    list_foreach_safe (node, next, &p->waiting_appends) {
         struct waiter *w = list_entry(node, struct waiter, link);
         if (w->offset > p->high_watermark) {
             break;
         }
         hand_over_locked(w, &mask);
     }
-    list_foreach_safe(node, next, &p->waiting_fetches)
-    {
+    list_foreach_safe (node, next, &p->waiting_fetches) {
         hand_over_locked(list_entry(node, struct waiter, link), &mask);
     }
     lock_give(&p->lock);
     wake_threads(p->br, mask, self);
 }
 
-/* Fails the appends beyond `offset` (all of them with -1) and wakes the fetches, which see for themselves. */
-static void fail_appends(struct partition *p, int64_t offset, enum kafka_error error, struct io_thread *self)
+/* Fails the appends beyond `offset` (all of them with -1) and wakes the fetches, which see for
+ * themselves. */
+static void
+fail_appends(struct partition *p, int64_t offset, enum kafka_error error, struct io_thread *self)
 {
     uint64_t mask = 0;
     lock_take(&p->lock);
-    list_foreach_safe(node, next, &p->waiting_appends)
-    {
+    list_foreach_safe (node, next, &p->waiting_appends) {
         struct waiter *w = list_entry(node, struct waiter, link);
         if (w->offset > offset) {
             w->error = error;
             hand_over_locked(w, &mask);
         }
     }
-    list_foreach_safe(node, next, &p->waiting_fetches)
-    {
+    list_foreach_safe (node, next, &p->waiting_fetches) {
         hand_over_locked(list_entry(node, struct waiter, link), &mask);
     }
     lock_give(&p->lock);
@@ -159,7 +157,8 @@ void partition_write(struct partition *p, struct io_thread *io)
         }
     }
     int64_t flush_ms = atomic_load_explicit(&p->flush_ms, memory_order_relaxed);
-    if (flush_ms < INT64_MAX && !atomic_exchange_explicit(&p->is_flush_due, true, memory_order_relaxed)) {
+    if (flush_ms < INT64_MAX &&
+        !atomic_exchange_explicit(&p->is_flush_due, true, memory_order_relaxed)) {
         io_thread_flush_later(io, p, flush_ms);
     }
 }
@@ -179,7 +178,8 @@ bool partition_wait(struct partition *p, struct waiter *w)
 {
     bool waits = false;
     lock_take(&p->lock);
-    if (p->high_watermark <= w->offset && !atomic_load_explicit(&p->is_deleted, memory_order_relaxed)) {
+    if (p->high_watermark <= w->offset &&
+        !atomic_load_explicit(&p->is_deleted, memory_order_relaxed)) {
         list_push_back(&p->waiting_fetches, &w->link);
         waits = true;
     }

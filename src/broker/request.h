@@ -1,14 +1,13 @@
 /*
- * One request from frame to answer. Lives on the loop that owns its connection; a handler may hand it to
- * another thread only inside a job that comes back to this loop.
+ * One request from frame to answer. Lives on the loop that owns its connection; a handler may hand
+ * it to another thread only inside a job that comes back to this loop.
  *
  * A handler returns
  *   REQUEST_DONE    rq->response is filled: dispatch encodes and answers it now
  *   REQUEST_PARKED  somebody will call request_finish (or request_fail) later, on this loop
- *   REQUEST_CLOSE   no answer: the connection ends when its turn comes (acks=0 errors, what Kafka closes)
- *   REQUEST_SILENT  no answer, the connection goes on (acks=0)
- * All memory of a request is in rq->arena (reset after the answer); strings and records of the decoded body
- * point into rq->blob.
+ *   REQUEST_CLOSE   no answer: the connection ends when its turn comes (acks=0 errors, what Kafka
+ * closes) REQUEST_SILENT  no answer, the connection goes on (acks=0) All memory of a request is in
+ * rq->arena (reset after the answer); strings and records of the decoded body point into rq->blob.
  */
 #ifndef BROKER_REQUEST_H
 #define BROKER_REQUEST_H
@@ -36,26 +35,27 @@ enum request_verdict {
 };
 
 struct request {
-    struct conn_slot slot;        /* order of answers */
-    struct dispatch_conn *conn;   /* of its connection; borrowed */
-    struct io_thread *io;         /* loop-local state: loop, image of the turn, free requests */
-    struct broker *br;            /* borrowed */
-    struct blob *blob;            /* a reference: holds the frame */
+    struct conn_slot slot;      /* order of answers */
+    struct dispatch_conn *conn; /* of its connection; borrowed */
+    struct io_thread *io;       /* loop-local state: loop, image of the turn, free requests */
+    struct broker *br;          /* borrowed */
+    struct blob *blob;          /* a reference: holds the frame */
     const struct api_info *api;
-    int16_t version;              /* of the body */
+    int16_t version; /* of the body */
     int32_t correlation_id;
-    struct str client_id;         /* null: none */
-    void *body;                   /* decoded request, generated struct */
-    void *response;               /* generated struct, msg_init'ed before the handler runs */
+    struct str client_id; /* null: none */
+    void *body;           /* decoded request, generated struct */
+    void *response;       /* generated struct, msg_init'ed before the handler runs */
     struct arena arena;
-    int64_t received_ns;          /* machine clock */
-    struct timer timer;           /* for whoever parks it; disarmed by request_finish */
-    void *state;                  /* of the handler, in the arena */
-    void (*on_abandon)(struct request *rq); /* the connection died while parked: unhook and call request_drop. May be NULL:
-                                               then the work goes on and request_finish drops the answer */
+    int64_t received_ns;                    /* machine clock */
+    struct timer timer;                     /* for whoever parks it; disarmed by request_finish */
+    void *state;                            /* of the handler, in the arena */
+    void (*on_abandon)(struct request *rq); /* the connection died while parked: unhook and call
+                                               request_drop. May be NULL: then the work goes on and
+                                               request_finish drops the answer */
     bool is_abandoned;
-    bool is_settled;              /* answered, or never to be */
-    struct list link;             /* for whoever parks it */
+    bool is_settled;  /* answered, or never to be */
+    struct list link; /* for whoever parks it */
 };
 
 /* Encodes rq->response and answers; the request is recycled at the end of the turn. */
@@ -71,29 +71,34 @@ void request_drop(struct request *rq);
 /* The listener that the request came in on: whose advertised address its answers name. */
 const struct broker_listener *request_listener(const struct request *rq);
 
-/* May this operation be done? The one place where ACLs will be asked; every handler asks from the first day.
- * Without an authorizer everything is allowed. operation and type: AclOperation, ResourceType codes. */
-bool authorize(struct request *rq, int8_t operation, int8_t resource_type, struct str resource_name);
-#define ACL_READ 3
-#define ACL_WRITE 4
-#define ACL_CREATE 5
-#define ACL_DELETE 6
-#define ACL_ALTER 7
-#define ACL_DESCRIBE 8
-#define ACL_CLUSTER_ACTION 9
-#define ACL_DESCRIBE_CONFIGS 10
-#define ACL_ALTER_CONFIGS 11
-#define ACL_IDEMPOTENT_WRITE 12
-#define RESOURCE_TOPIC 2
-#define RESOURCE_GROUP 3
-#define RESOURCE_CLUSTER 4
+/* May this operation be done? The one place where ACLs will be asked; every handler asks from the
+ * first day. Without an authorizer everything is allowed. operation and type: AclOperation,
+ * ResourceType codes. */
+bool authorize(struct request *rq,
+               int8_t operation,
+               int8_t resource_type,
+               struct str resource_name);
+#define ACL_READ                  3
+#define ACL_WRITE                 4
+#define ACL_CREATE                5
+#define ACL_DELETE                6
+#define ACL_ALTER                 7
+#define ACL_DESCRIBE              8
+#define ACL_CLUSTER_ACTION        9
+#define ACL_DESCRIBE_CONFIGS      10
+#define ACL_ALTER_CONFIGS         11
+#define ACL_IDEMPOTENT_WRITE      12
+#define RESOURCE_TOPIC            2
+#define RESOURCE_GROUP            3
+#define RESOURCE_CLUSTER          4
 #define RESOURCE_TRANSACTIONAL_ID 5
-#define CLUSTER_NAME STR("kafka-cluster")
+#define CLUSTER_NAME              STR("kafka-cluster")
 
 /* Bits for authorizedOperations answers (no authorizer: topic 3576, cluster 8096, group 3400). */
 int32_t authorized_operations(struct request *rq, int8_t resource_type, struct str resource_name);
 
-/* The one crossing from failures to refusals; unknown ones are UNKNOWN_SERVER_ERROR, logged once a while. */
+/* The one crossing from failures to refusals; unknown ones are UNKNOWN_SERVER_ERROR, logged once a
+ * while. */
 enum kafka_error kafka_error_from(struct request *rq, int err);
 
 #endif

@@ -89,7 +89,8 @@ void topic_groups_release(struct topic_groups *tg)
     hmap_release(&tg->named);
 }
 
-struct named_partition *topic_groups_partition(struct topic_groups *tg, size_t group, int32_t number)
+struct named_partition *
+topic_groups_partition(struct topic_groups *tg, size_t group, int32_t number)
 {
     uint64_t hash = hash_u64((uint64_t)group << 32 | (uint32_t)number, tg->named.seed);
     for (struct hmap_node *n = hmap_first(&tg->named, hash); n != NULL; n = hmap_next(n)) {

@@ -22,12 +22,12 @@ struct topic_source {
 };
 
 /* The source of `array`, whose topics are of type `type` with a key and an array of partitions. */
-#define TOPIC_SOURCE(array, type, key, partitions, by_id)                                       \
-    ((struct topic_source){.items = (array).items,                                              \
-                           .count = (array).count > 0 ? (size_t)(array).count : 0,              \
-                           .size = sizeof(type),                                                \
-                           .key_at = offsetof(type, key),                                       \
-                           .partitions_at = offsetof(type, partitions),                         \
+#define TOPIC_SOURCE(array, type, key, partitions, by_id)                          \
+    ((struct topic_source){.items = (array).items,                                 \
+                           .count = (array).count > 0 ? (size_t)(array).count : 0, \
+                           .size = sizeof(type),                                   \
+                           .key_at = offsetof(type, key),                          \
+                           .partitions_at = offsetof(type, partitions),            \
                            .is_by_id = (by_id)})
 
 /* A partition that is named. */
@@ -56,6 +56,7 @@ void topic_groups_init(struct topic_groups *tg,
 void topic_groups_release(struct topic_groups *tg);
 
 /* The same object for the same partition of the same group; never NULL. */
-struct named_partition *topic_groups_partition(struct topic_groups *tg, size_t group, int32_t number);
+struct named_partition *
+topic_groups_partition(struct topic_groups *tg, size_t group, int32_t number);
 
 #endif

@@ -12,11 +12,12 @@
  * The recovery point is not kept: the log is small, and what is read here is checked while it is
  * read.
  *
- * A power cut while several batches are on their way to the disk may take one and leave a later one.
- * That is no damage, nobody was told of them; but it looks like damage. So the offsets of a flush of
- * more than one batch are put on stable storage before its batches are written (`unflushed-offsets`),
- * and recovery cuts what is missing there with what follows, unless the log goes on behind them. A
- * flush of one batch leaves a torn tail at most. A new segment begins with nothing unflushed.
+ * A power cut while several batches are on their way to the disk may take one and leave a later
+ * one. That is no damage, nobody was told of them; but it looks like damage. So the offsets of a
+ * flush of more than one batch are put on stable storage before its batches are written
+ * (`unflushed-offsets`), and recovery cuts what is missing there with what follows, unless the log
+ * goes on behind them. A flush of one batch leaves a torn tail at most. A new segment begins with
+ * nothing unflushed.
  */
 #include "raft/raft_log.h"
 

@@ -511,7 +511,7 @@ recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bo
     int err = rebuild_missing_indexes(rc, ll, pl->segments[first]->base_offset);
     if (err >= 0 && !has_epochs) {
         err = rebuild_epochs_below(rc, from);
-        rc->report->rebuilt_epochs = true;
+        rc->report->rebuilt_epochs = ll->has_epochs; /* a log that was never closed has none yet */
     }
     rc->next_offset = pl->segments[first]->base_offset;
     for (size_t i = first; i < pl->segments_count && err >= 0; i++) {

@@ -117,7 +117,8 @@ bool kclient_is_closed(struct kclient *kc)
 
 void kclient_create_topic(struct kclient *kc, const char *name, int32_t partitions)
 {
-    struct create_topics_request_creatable_topic topic = create_topics_request_creatable_topic_default;
+    struct create_topics_request_creatable_topic topic =
+        create_topics_request_creatable_topic_default;
     topic.name = str_from(name);
     topic.num_partitions = partitions;
     topic.replication_factor = 1;
@@ -130,16 +131,22 @@ void kclient_create_topic(struct kclient *kc, const char *name, int32_t partitio
     assert_int_equal(out->topics.items[0].error_code, 0);
 }
 
-int16_t kclient_produce(struct kclient *kc, const char *topic, int32_t partition, const char *text, int64_t *ret_offset)
+int16_t kclient_produce(struct kclient *kc,
+                        const char *topic,
+                        int32_t partition,
+                        const char *text,
+                        int64_t *ret_offset)
 {
     struct batch_builder bb;
     batch_builder_init(&bb, CODEC_NONE, 0);
-    batch_builder_add(&bb, 1700000000000, (struct view){0}, (struct view){.ptr = (const uint8_t *)text, .len = strlen(text)});
+    batch_builder_add(&bb, 1700000000000, (struct view){0},
+                      (struct view){.ptr = (const uint8_t *)text, .len = strlen(text)});
     struct blob *blob = NULL;
     size_t size = 0;
     assert_int_equal(batch_builder_finish(&bb, &blob, &size), 0);
     batch_builder_release(&bb);
-    struct produce_request_partition_produce_data pd = produce_request_partition_produce_data_default;
+    struct produce_request_partition_produce_data pd =
+        produce_request_partition_produce_data_default;
     pd.index = partition;
     pd.records.ptr = blob->data;
     pd.records.len = size;
@@ -160,7 +167,11 @@ int16_t kclient_produce(struct kclient *kc, const char *topic, int32_t partition
     return out->responses.items[0].partition_responses.items[0].error_code;
 }
 
-struct view kclient_fetch(struct kclient *kc, const char *topic, int32_t partition, int64_t offset, int64_t *ret_high_watermark)
+struct view kclient_fetch(struct kclient *kc,
+                          const char *topic,
+                          int32_t partition,
+                          int64_t offset,
+                          int64_t *ret_high_watermark)
 {
     struct fetch_request_fetch_partition fp = fetch_request_fetch_partition_default;
     fp.partition = partition;

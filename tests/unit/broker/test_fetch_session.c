@@ -1,6 +1,6 @@
 /*
- * Fetch sessions against the table of KIP-227. Method: requests are built by hand, begun and ended on a cache of
- * two slots, with the outcomes that a log would have given.
+ * Fetch sessions against the table of KIP-227. Method: requests are built by hand, begun and ended
+ * on a cache of two slots, with the outcomes that a log would have given.
  */
 #include "unit.h"
 
@@ -33,7 +33,8 @@ static int tear_down(void **state)
 }
 
 /* A request for `count` partitions 0..count-1 of topic "t", all at `offset`. */
-static struct fetch_request request(struct fixture *f, int32_t id, int32_t epoch, int32_t count, int64_t offset)
+static struct fetch_request
+request(struct fixture *f, int32_t id, int32_t epoch, int32_t count, int64_t offset)
 {
     struct fetch_request body = fetch_request_default;
     body.session_id = id;
@@ -43,7 +44,8 @@ static struct fetch_request request(struct fixture *f, int32_t id, int32_t epoch
         body.topics.count = 1;
         body.topics.items[0] = fetch_request_fetch_topic_default;
         body.topics.items[0].topic = STR("t");
-        body.topics.items[0].partitions.items = arena_alloc(&f->arena, (size_t)count * sizeof(*body.topics.items[0].partitions.items));
+        body.topics.items[0].partitions.items =
+            arena_alloc(&f->arena, (size_t)count * sizeof(*body.topics.items[0].partitions.items));
         body.topics.items[0].partitions.count = count;
         for (int32_t i = 0; i < count; i++) {
             body.topics.items[0].partitions.items[i] = fetch_request_fetch_partition_default;
@@ -61,7 +63,8 @@ static struct fetch_context begin(struct fixture *f, const struct fetch_request 
     return fc;
 }
 
-/* Ends with high watermark `hw` everywhere and no records; returns the session id and how many are sent. */
+/* Ends with high watermark `hw` everywhere and no records; returns the session id and how many are
+ * sent. */
 static int32_t end(struct fixture *f, const struct fetch_context *fc, int64_t hw, size_t *ret_sent)
 {
     struct fetch_outcome outcomes[8] = {0};
@@ -113,7 +116,8 @@ static void an_error_is_sent_each_time(void **state)
     for (int32_t epoch = 1; epoch < 4; epoch++) {
         struct fetch_request body = request(f, id, epoch, 0, 0);
         struct fetch_context fc = begin(f, &body);
-        struct fetch_outcome outcome = {.high_watermark = -1, .log_start_offset = -1, .has_error = true};
+        struct fetch_outcome outcome = {
+            .high_watermark = -1, .log_start_offset = -1, .has_error = true};
         bool sent = false;
         fetch_session_end(f->fs, &fc, &outcome, f->now_ms, 1, &sent);
         assert_true(sent);
@@ -221,13 +225,19 @@ static void partitions_with_records_go_to_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(incremental_fetch_sends_only_what_changed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(incremental_fetch_sends_only_what_changed, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(an_error_is_sent_each_time, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(wrong_epochs_and_ids_leave_the_session_as_it_was, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(forgetting_the_last_partition_ends_the_session, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(epoch_zero_and_minus_one_end_the_old_session, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_full_cache_gives_no_session_until_one_is_old, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(of_a_partition_named_twice_the_last_counts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(wrong_epochs_and_ids_leave_the_session_as_it_was, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(forgetting_the_last_partition_ends_the_session, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(epoch_zero_and_minus_one_end_the_old_session, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_full_cache_gives_no_session_until_one_is_old, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(of_a_partition_named_twice_the_last_counts, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(partitions_with_records_go_to_the_end, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /*
- * Whole servers inside the test's process, over real sockets and a real directory. Method: two brokers run at once,
- * which a single global would spoil; each is written to, stopped, and started again on its data.
+ * Whole servers inside the test's process, over real sockets and a real directory. Method: two
+ * brokers run at once, which a single global would spoil; each is written to, stopped, and started
+ * again on its data.
  */
 #include "kclient.h"
 #include "unit.h"
@@ -81,11 +82,13 @@ static void two_brokers_live_in_one_process(void **state)
         kclient_create_topic(&kc, i == 0 ? "first" : "second", 1);
         for (int k = 0; k <= i; k++) {
             int64_t offset = -1;
-            assert_int_equal(kclient_produce(&kc, i == 0 ? "first" : "second", 0, "hello", &offset), 0);
+            assert_int_equal(kclient_produce(&kc, i == 0 ? "first" : "second", 0, "hello", &offset),
+                             0);
             assert_int_equal(offset, k);
         }
         int64_t offset = -1;
-        assert_int_equal(kclient_produce(&kc, i == 0 ? "second" : "first", 0, "hello", &offset), KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
+        assert_int_equal(kclient_produce(&kc, i == 0 ? "second" : "first", 0, "hello", &offset),
+                         KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION);
         kclient_close(&kc);
     }
     for (int i = 0; i < 2; i++) {

@@ -110,7 +110,8 @@ static int read_both_ways(const struct batch *b, int64_t max)
         bool has_key = false;
         s = record_stream_payload(&rs, &has_key, NULL, NULL);
     }
-    /* Bytes that broke half-way may be called spoilt by one and ill-formed by the other, by how far each had come. */
+    /* Bytes that broke half-way may be called spoilt by one and ill-formed by the other, by how far
+     * each had come. */
     assert_int_equal(r < 0, s < 0);
     if (r >= 0) {
         assert_int_equal(r, s);

@@ -15,6 +15,7 @@
 #include "broker/config_resource.h"
 
 #include "broker/config_check.h"
+#include "broker/config_topic.h"
 
 static enum kafka_error refuse(struct arena *arena,
                                struct str *ret_message,
@@ -461,10 +462,11 @@ static enum kafka_error check_broker_values(const struct config *c,
         if (!config_value_parse(row, configs[i].value, arena, &value, ret_message)) {
             return KAFKA_ERROR_INVALID_REQUEST;
         }
-        if (strcmp(row->name, "max.connection.creation.rate") == 0 && value.number < 1) {
+        bool counts_connections = strcmp(row->name, "max.connection.creation.rate") == 0 ||
+                                  strcmp(row->name, "max.connections") == 0;
+        if (counts_connections && value.number < 1) {
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
-                          "max.connection.creation.rate (%" PRId64 ") must be at least 1.",
-                          value.number);
+                          "%s (%" PRId64 ") must be at least 1.", row->name, value.number);
         }
         if (has_prefix) {
             continue;
@@ -492,17 +494,6 @@ static enum kafka_error check_broker_values(const struct config *c,
                 arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
                 "%s cannot be changed while the broker runs; set it in server.properties.",
                 row->name);
-        }
-        struct str row_name = str_from(row->name);
-        bool is_of_security =
-            row->scope == CONFIG_SCOPE_PER_BROKER &&
-            (str_starts_with(row_name, STR("ssl.")) || str_starts_with(row_name, STR("sasl.")));
-        if (is_of_security &&
-            !str_equal(config_value_print(row, &value, arena), config_get_str(c, row->name))) {
-            return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
-                          "%s cannot be changed for listeners that exist; set it in "
-                          "server.properties.",
-                          row->name);
         }
         if (strcmp(row->name, "log.cleaner.threads") == 0 && value.number < 1) {
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
@@ -575,6 +566,27 @@ static enum kafka_error check_threads(const struct config_view *before,
     return KAFKA_ERROR_NONE;
 }
 
+/* What is kept on local disks is no more than what is kept at all. */
+static enum kafka_error
+check_local_retention(const struct config_view *after, struct arena *arena, struct str *ret_message)
+{
+    static const char *const keys[][2] = {{"retention.ms", "local.retention.ms"},
+                                          {"retention.bytes", "local.retention.bytes"}};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct config_row *row = config_table_find(&config_table_topic, str_from(keys[i][0]));
+        const struct config_row *local_row =
+            config_table_find(&config_table_topic, str_from(keys[i][1]));
+        int64_t all = config_topic_inherited(after, row, arena).number;
+        int64_t local = config_topic_inherited(after, local_row, arena).number;
+        if (all >= 0 && local != -2 && (local == -1 || local > all)) {
+            return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
+                          "log.%s (%" PRId64 ") must be at most log.%s (%" PRId64 "), or -2.",
+                          keys[i][1], local, keys[i][0], all);
+        }
+    }
+    return KAFKA_ERROR_NONE;
+}
+
 enum kafka_error config_resource_check_broker(const struct config *c,
                                               const struct image *im,
                                               struct str resource,
@@ -603,6 +615,9 @@ enum kafka_error config_resource_check_broker(const struct config *c,
         after.own_count = count;
     }
     error = check_threads(&before, &after, arena, ret_message);
+    if (error == KAFKA_ERROR_NONE) {
+        error = check_local_retention(&after, arena, ret_message);
+    }
     if (error != KAFKA_ERROR_NONE) {
         return error;
     }

@@ -177,7 +177,7 @@ static const struct config_row client_metrics_rows[] = {
                "Time between two pushes of metrics by a client."),
     CONFIG_ROW(LIST, "match", "", ANY, CLIENT_METRICS, NO_EFFECT, PUBLIC,
                "Clients that the subscription is for, as key=pattern pairs; empty is all."),
-    CONFIG_ROW(LIST, "metrics", "", ANY, CLIENT_METRICS, NO_EFFECT, PUBLIC,
+    CONFIG_ROW(LIST, "metrics", "", VALUES, CLIENT_METRICS, NO_EFFECT, PUBLIC,
                "Prefixes of the names of metrics to push; empty is none, * is all."),
 };
 /* clang-format on */

@@ -16,7 +16,7 @@ sys.path.insert(0, HERE)
 from lib.broker import Broker  # noqa: E402
 from lib.checks import Skip  # noqa: E402
 
-MODULES = ['test_program', 'test_survival', 'test_damage', 'test_hostile']
+MODULES = ['test_program', 'test_survival', 'test_damage', 'test_hostile', 'test_answers']
 
 
 class Env:

@@ -1,0 +1,82 @@
+"""Answers that differ from Kafka's where this once went wrong; tests/oracle asks the rest, where Java is present."""
+import struct
+
+from lib.checks import client, expect, expect_all, write
+from lib.protocol import array, batch, text
+
+METADATA_1 = array([text('nope')])
+
+
+def delete_records(c, topic, *offsets):
+    """DeleteRecords 1: [(partition, low watermark, error)] of the offsets given for partition 0."""
+    parts = array([struct.pack('>iq', 0, offset) for offset in offsets])
+    r = c.ask(21, 1, array([text(topic) + parts]) + struct.pack('>i', 30000))
+    r.take('i')
+    return r.array(lambda: (r.text(), r.array(lambda: r.take('iqh'))))[0][1]
+
+
+def is_closed(c):
+    try:
+        return c.socket.recv(1) == b''
+    except ConnectionResetError:
+        return True
+
+
+def test_a_namesake_of_a_deleted_topic_starts_at_0(env):
+    """Records are deleted, then the topic; the next one of that name begins anew, after a kill, too."""
+    with env.broker() as broker:
+        for round_number in range(3):
+            with client(broker) as c:
+                c.create_topic('t')
+            write(broker, 't', f'r{round_number}', 9)
+            with client(broker) as c:
+                expect(delete_records(c, 't', 7), [(0, 7, 0)])
+                expect(c.list_offset('t', 0, -2)[2], 7)
+                c.delete_topic('t')
+                c.create_topic('t')
+            write(broker, 't', f's{round_number}', 4)
+            broker.restart(is_clean=round_number % 2 == 0)
+            expect_all(broker, 't', f's{round_number}', 4)
+            with client(broker) as c:
+                c.delete_topic('t')
+
+
+def test_of_a_partition_named_twice_the_last_offset_counts(env):
+    """DeleteRecords with two offsets for one partition: one answer."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            c.create_topic('t')
+        write(broker, 't', 'r', 9)
+        with client(broker) as c:
+            expect(delete_records(c, 't', 5, 2), [(0, 2, 0)])
+
+
+def test_what_came_before_a_bad_frame_is_answered(env):
+    """A request and a length of zero in one write: the answer, then the end."""
+    with env.broker() as broker, client(broker) as c:
+        c.socket.sendall(c.frame(3, 1, METADATA_1) + bytes(4))
+        c.receive()
+        assert is_closed(c), 'the connection goes on'
+
+
+def test_null_inside_of_an_array_that_may_be_null_closes(env):
+    """DescribeConfigs 1: the array of keys may be null, a key may not."""
+    with env.broker() as broker:
+        for keys, closes in ((struct.pack('>i', -1), False), (array([text(None)]), True)):
+            with client(broker) as c:
+                c.send(32, 1, array([b'\x02' + text('t') + keys]) + b'\0')
+                if closes:
+                    assert is_closed(c), 'a null key was taken'
+                else:
+                    c.receive()
+
+
+def test_topics_without_partitions_are_not_answered(env):
+    """Produce and ListOffsets of a topic that names no partition: no topic in the answer."""
+    with env.broker() as broker, client(broker) as c:
+        c.create_topic('t')
+        r = c.ask(0, 3, text(None) + struct.pack('>hi', -1, 1000) + array([text('t') + array([])]))
+        expect(r.take('i'), 0, 'topics of Produce')
+        r = c.ask(2, 1, struct.pack('>i', -1) + array([text('t') + array([])]))
+        expect(r.take('i'), 0, 'topics of ListOffsets')
+        expect(c.produce('t', 0, batch([b'x'])), 0)

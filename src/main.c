@@ -11,6 +11,7 @@
  */
 #include "base/base.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@
 #define PROPERTIES_BYTES_MAX (16 * 1024 * 1024)
 
 #define LISTENER_LINE_MAX 1024 /* of --ports-file */
+
+#define MMAP_BYTES (128 * 1024)
 
 #define STATUS_MISTAKE 2 /* of who started it */
 
@@ -268,6 +271,9 @@ static int serve(struct program *pg, const sigset_t *signals)
 
 static int run_server(int argc, char **argv)
 {
+    /* Large pieces of memory are mapped: they grow without being copied, and go back at once when
+     * they are freed. Said aloud the limit stays; else it moves up with what is freed. */
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

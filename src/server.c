@@ -27,9 +27,13 @@
 #include <sched.h>
 #include <sys/resource.h>
 
-#define DESCRIPTORS_RESERVE 64 /* for everything that is neither a connection nor a segment */
-#define FD_CACHE_LEAST      64
-#define FD_CACHE_MOST       4096
+#define DESCRIPTORS_RESERVE  64 /* for everything that is neither a connection nor a segment */
+#define ANSWERS_BYTES_MAX    (INT64_C(32) << 20) /* then slow readers go */
+#define FETCH_SESSIONS_BYTES (INT64_C(32) << 20)
+#define FETCH_SHARDED_SLOTS  256
+#define PARKED_BYTES_MAX     (INT64_C(32) << 20) /* then fetches do not wait */
+#define FD_CACHE_LEAST       64
+#define FD_CACHE_MOST        4096
 
 struct server {
     struct broker br;
@@ -82,6 +86,18 @@ static size_t count_io_threads(struct config *config)
     return to_size(max_i64(1, min_i64(min_i64(wanted, usable), IO_THREADS_MAX)));
 }
 
+static void make_fetch_shards(struct broker *br, size_t slots, uint64_t seed)
+{
+    br->fetch_shards_count = slots < FETCH_SHARDED_SLOTS ? 1 : FETCH_SHARDS_MAX;
+    br->fetch_memory.max = FETCH_SESSIONS_BYTES;
+    for (size_t i = 0; i < br->fetch_shards_count; i++) {
+        lock_init(&br->fetch_shards[i].lock, LOCK_LEAF);
+        size_t own = slots / br->fetch_shards_count + (i < slots % br->fetch_shards_count);
+        br->fetch_shards[i].sessions = fetch_sessions_new(own, seed);
+        fetch_sessions_limit(br->fetch_shards[i].sessions, &br->fetch_memory, FETCH_SHARDS_MAX);
+    }
+}
+
 int server_new(struct config *config,
                struct clock *clock,
                struct fs *fs,
@@ -107,14 +123,15 @@ int server_new(struct config *config,
         .fs = fs, .clock = clock, .logger = logger, .fds = br->fds, .metrics = &br->metrics};
     br->memory.max = max_i64(config_get_int(config, "jackdaw.memory.max"), 0);
     br->queued.max = max_i64(config_get_int(config, "queued.max.request.bytes"), 0);
+    br->answers.max = ANSWERS_BYTES_MAX;
+    br->parked.max = PARKED_BYTES_MAX;
     br->conn_memory = conn_memory_new(&br->memory, &br->queued);
     br->fetch_max_bytes = config_get_int(config, "fetch.max.bytes");
     br->node_id = config_node_id(config);
-    lock_init(&br->fetch_lock, LOCK_LEAF);
     uint64_t seed = 0;
     clock_random(clock, &seed, sizeof(seed));
-    br->fetch_sessions = fetch_sessions_new(
-        to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
+    make_fetch_shards(
+        br, to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
     br->ios_count = count_io_threads(config);
     br->ios = mem_array(br->ios_count, sizeof(struct io_thread *));
     sv->sets = mem_array(br->ios_count, sizeof(struct conn_set *));
@@ -392,8 +409,10 @@ struct server *server_free(struct server *sv)
     mem_free(br->listeners);
     conn_limits_free(sv->limits);
     conn_memory_free(br->conn_memory);
-    fetch_sessions_free(br->fetch_sessions);
-    lock_release(&br->fetch_lock);
+    for (size_t i = 0; i < br->fetch_shards_count; i++) {
+        fetch_sessions_free(br->fetch_shards[i].sessions);
+        lock_release(&br->fetch_shards[i].lock);
+    }
     fd_cache_free(br->fds);
     mem_free(br->env);
     metrics_release(&br->metrics);

@@ -11,7 +11,9 @@
 
 enum {
     ARENA_ALIGN = 16,
-    ARENA_CHUNK_BYTES = 8192, /* with its head */
+    ARENA_CHUNK_BYTES = 8192,    /* with its head */
+    ARENA_GROWN_BYTES = 1 << 20, /* an arena that has come so far takes larger chunks: */
+    ARENA_GROWN_CHUNK_BYTES = 256 << 10,
     ARENA_LARGE_BYTES = 2048, /* from here on a chunk of its own, when the newest has no room */
 };
 
@@ -130,7 +132,8 @@ static void *arena_take(struct arena *a, size_t size)
         return memset(ptr, 0, size);
     }
     bool is_large = size >= ARENA_LARGE_BYTES;
-    size_t cap = is_large ? size : ARENA_CHUNK_BYTES - sizeof(struct arena_chunk);
+    size_t chunk_bytes = a->used < ARENA_GROWN_BYTES ? ARENA_CHUNK_BYTES : ARENA_GROWN_CHUNK_BYTES;
+    size_t cap = is_large ? size : chunk_bytes - sizeof(struct arena_chunk);
     size_t bytes;
     if (__builtin_add_overflow(cap, sizeof(struct arena_chunk), &bytes)) {
         return NULL;

@@ -13,7 +13,12 @@
 #include "broker/request.h"
 #include "storage/flusher.h"
 
-#define WORKERS            2
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define WORKERS            3
+#define WORKERS_NICE       5 /* loops first */
+#define OFFLOAD_CHARGE     (INT64_C(1) << 20)
 #define RETENTION_FIRST_MS 30000 /* as Kafka's log.initial.task.delay.ms */
 
 struct background {
@@ -28,6 +33,9 @@ struct background {
     struct lock lock; /* LOCK_MAILBOX: what follows */
     struct cond cond;
     struct list jobs;
+    struct list heavy; /* struct heavy_task by job.node */
+    int heavy_running;
+    int64_t heavy_charged; /* bytes that those that were begun hold */
     bool stops;
     int64_t retention_interval_ms; /* constant */
     int64_t retention_at_ms;       /* machine clock; INT64_MAX: no pass is due */
@@ -148,6 +156,7 @@ struct background *background_new(struct broker *br)
     lock_init(&bg->lock, LOCK_MAILBOX);
     cond_init(&bg->cond);
     list_init(&bg->jobs);
+    list_init(&bg->heavy);
     bg->retention_interval_ms = config_get_int(br->config, "log.retention.check.interval.ms");
     bg->retention_at_ms = INT64_MAX;
     br->env->on_grown = on_grown;
@@ -167,9 +176,46 @@ static bool take_retention_locked(struct background *bg)
     return true;
 }
 
+static bool has_room_locked(const struct background *bg, const struct heavy_task *ht)
+{
+    if (ht->charge == 0 || bg->stops) {
+        return true;
+    }
+    const struct mem_budget *answers = &bg->br->answers;
+    int64_t waiting = atomic_load_explicit(&answers->used, memory_order_relaxed);
+    if (waiting > answers->max) {
+        return false; /* until they leave, or their connections end */
+    }
+    return bg->heavy_charged == 0 ||
+           bg->heavy_charged + waiting + ht->charge <= BACKGROUND_HEAVY_BYTES;
+}
+
+/* True: it ran one. */
+static bool run_heavy_locked(struct background *bg)
+{
+    if (list_is_empty(&bg->heavy) || (bg->heavy_running >= WORKERS - 1 && !bg->stops)) {
+        return false;
+    }
+    struct heavy_task *ht = list_entry(bg->heavy.next, struct heavy_task, job.node);
+    if (!has_room_locked(bg, ht)) {
+        return false;
+    }
+    list_remove(&ht->job.node);
+    bg->heavy_running++;
+    bg->heavy_charged += ht->charge;
+    lock_give(&bg->lock);
+    ht->job.run(&ht->job);
+    lock_take(&bg->lock);
+    bg->heavy_running--;
+    return true;
+}
+
 static void worker_main(void *ctx)
 {
     struct background *bg = ctx;
+    /* On Linux this is of the thread alone. Refused: then all run at the same priority. */
+    IGNORE(setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + WORKERS_NICE) !=
+           0);
     lock_take(&bg->lock);
     for (;;) {
         struct list *node = list_pop_front(&bg->jobs);
@@ -178,6 +224,9 @@ static void worker_main(void *ctx)
             lock_give(&bg->lock);
             j->run(j);
             lock_take(&bg->lock);
+            continue;
+        }
+        if (run_heavy_locked(bg)) {
             continue;
         }
         if (bg->stops) {
@@ -240,6 +289,10 @@ struct background *background_free(struct background *bg)
         struct job *j = list_entry(node, struct job, node);
         j->run(j);
     }
+    for (struct list *node; (node = list_pop_front(&bg->heavy)) != NULL;) {
+        struct heavy_task *ht = list_entry(node, struct heavy_task, job.node);
+        ht->job.run(&ht->job);
+    }
     bg->br->env->on_grown = NULL;
     flusher_free(bg->flusher);
     cond_release(&bg->cond);
@@ -256,6 +309,34 @@ void background_post(struct background *bg, struct job *j)
     list_push_back(&bg->jobs, &j->node);
     cond_signal(&bg->cond);
     lock_give(&bg->lock);
+}
+
+void background_post_heavy(struct background *bg, struct heavy_task *ht)
+{
+    lock_take(&bg->lock);
+    if (ht->charge == 0) {
+        list_push_front(&bg->heavy, &ht->job.node);
+    } else {
+        list_push_back(&bg->heavy, &ht->job.node);
+    }
+    cond_signal(&bg->cond);
+    lock_give(&bg->lock);
+}
+
+void background_give(struct background *bg, int64_t charge)
+{
+    lock_take(&bg->lock);
+    bg->heavy_charged -= charge;
+    bool waits = !list_is_empty(&bg->heavy);
+    if (waits) {
+        cond_broadcast(&bg->cond);
+    }
+    lock_give(&bg->lock);
+}
+
+void background_look(struct background *bg)
+{
+    background_give(bg, 0);
 }
 
 void background_flush(struct background *bg, struct partition *p)
@@ -281,7 +362,7 @@ void background_retention_soon(struct background *bg)
 }
 
 struct offload {
-    struct job job;
+    struct heavy_task task;
     struct request *rq;
     void (*work)(struct request *rq);
     void (*done)(struct request *rq);
@@ -289,13 +370,13 @@ struct offload {
 
 static void run_done(struct job *j)
 {
-    struct offload *ol = container_of(j, struct offload, job);
+    struct offload *ol = container_of(j, struct offload, task.job);
     ol->done(ol->rq);
 }
 
 static void run_work(struct job *j)
 {
-    struct offload *ol = container_of(j, struct offload, job);
+    struct offload *ol = container_of(j, struct offload, task.job);
     ol->work(ol->rq);
     j->run = run_done;
     check(loop_post(ol->rq->io->loop, j)); /* loops outlive the workers */
@@ -306,9 +387,13 @@ void background_offload(struct request *rq,
                         void (*done)(struct request *rq))
 {
     struct offload *ol = arena_alloc(&rq->arena, sizeof(*ol));
-    ol->job.run = run_work;
+    ol->task.job.run = run_work;
     ol->rq = rq;
     ol->work = work;
     ol->done = done;
-    background_post(rq->br->background, &ol->job);
+    if (rq->charge == 0) {
+        rq->charge = OFFLOAD_CHARGE;
+        ol->task.charge = OFFLOAD_CHARGE;
+    }
+    background_post_heavy(rq->br->background, &ol->task);
 }

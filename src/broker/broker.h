@@ -28,6 +28,14 @@ struct fetch_sessions;  /* broker/fetch_session.h */
 struct plog_env;
 struct fd_cache;
 
+#define FETCH_SHARDS_MAX 16
+
+/* Fetch sessions whose ids leave the same rest: long work on one holds up few others. */
+struct fetch_shard {
+    struct lock lock; /* LOCK_LEAF */
+    struct fetch_sessions *sessions;
+};
+
 /* A bound listener as the config asked for it, with the port that it got. */
 struct broker_listener {
     struct str name; /* "PLAINTEXT" */
@@ -44,8 +52,10 @@ struct broker {
     struct logger *logger; /* borrowed */
     struct config *config; /* owned */
     struct metrics metrics;
-    struct mem_budget memory; /* request bytes: jackdaw.memory.max */
-    struct mem_budget queued; /* request bytes: queued.max.request.bytes */
+    struct mem_budget memory;  /* request bytes: jackdaw.memory.max */
+    struct mem_budget queued;  /* request bytes: queued.max.request.bytes */
+    struct mem_budget answers; /* bytes of answers in memory that have not left */
+    struct mem_budget parked;  /* bytes of fetches that wait for records */
     struct conn_memory *conn_memory;
     struct plog_env *env;
     struct fd_cache *fds;
@@ -53,8 +63,9 @@ struct broker {
     struct log_dirs *log_dirs;
     struct partition_table *partitions;
     struct background *background;
-    struct lock fetch_lock; /* LOCK_LEAF: fetch_sessions */
-    struct fetch_sessions *fetch_sessions;
+    struct fetch_shard fetch_shards[FETCH_SHARDS_MAX];
+    uint32_t fetch_shards_count;
+    struct mem_budget fetch_memory; /* bytes of fetch sessions */
     struct metric *bad_frames;
     /* The broker cannot go on: its metadata cannot be stored. Any thread; one line is in the log.
      * NULL: nobody asks. */

@@ -4,6 +4,15 @@
  * What ends a connection without an answer: a header that cannot be read, an API that is not served
  * here, a version out of range (but for ApiVersions, which answers in version 0 what it knows), a
  * body that cannot be read. Extra bytes after a body are ignored.
+ *
+ * What is too long for a turn goes to a worker. Long is, before it is looked at, a frame above
+ * LIGHT_FRAME_BYTES (Produce and Fetch: a body that takes more than LIGHT_DECODE_BYTES), and a
+ * question whose answer is about more than LIGHT_PARTITIONS; and in the end an answer that has
+ * grown beyond LIGHT_ANSWER_BYTES:
+ *
+ *   loop     header, order, image; then a heavy task
+ *   worker   decode; handle; encode; the memory is released here too. Produce and Fetch: decode
+ * only loop     the answer; Produce and Fetch: handle, in pieces
  */
 #include "broker/dispatch.h"
 
@@ -14,11 +23,21 @@
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 
-#define ARENA_FACTOR      16 /* memory of a decoded body: at most so many times its bytes */
-#define ARENA_BASE        ((size_t)1 << 20) /* and this; handlers that answer much lift the limit */
-#define BAD_FRAME_LOG_MS  1000
-#define SMALL_FRAME_BYTES ((size_t)4096)
-#define CLIENT_ID_AT      10 /* in a frame: key, version, correlation id, length */
+#define ARENA_FACTOR       16 /* memory of a decoded body: at most so many times its bytes */
+#define ARENA_BASE         ((size_t)1 << 20)  /* and this; a handler may lift it */
+#define DECODE_BYTES_MAX   ((size_t)16 << 20) /* this at most, however long the frame */
+#define HEADER_TAGS_MAX    64
+#define BAD_FRAME_LOG_MS   1000
+#define LIGHT_FRAME_BYTES  ((size_t)4096)
+#define LIGHT_DECODE_BYTES ((size_t)64 << 10)
+#define LIGHT_ANSWER_BYTES ((size_t)128 << 10) /* of its arena */
+#define LIGHT_PARTITIONS   200
+#define CHARGE_FACTOR      8    /* bytes that a worker will need for a byte of a frame, about */
+#define CHARGE_PARTITION   250  /* and for a partition that is described */
+#define CHARGE_RESOURCE    8192 /* and for all configs of one */
+#define CHARGE_LEAST       (INT64_C(64) << 10)
+#define SMALL_FRAME_BYTES  ((size_t)4096)
+#define CLIENT_ID_AT       10 /* in a frame: key, version, correlation id, length */
 
 typedef enum request_verdict handler_fn(struct request *rq);
 
@@ -59,6 +78,9 @@ static bool read_header(struct cursor *c, struct header *ret)
 static bool skip_tags(struct cursor *c)
 {
     uint32_t count = cursor_uvarint(c);
+    if (count > HEADER_TAGS_MAX) {
+        return false;
+    }
     for (uint32_t i = 0; i < count && !c->failed; i++) {
         (void)cursor_uvarint(c);
         uint32_t size = cursor_uvarint(c);
@@ -69,8 +91,8 @@ static bool skip_tags(struct cursor *c)
     return !c->failed;
 }
 
-static enum conn_verdict
-refuse_frame(struct io_thread *io, struct conn *cn, const char *why, const struct header *h)
+static void
+report_frame(struct io_thread *io, struct conn *cn, const char *why, const struct header *h)
 {
     uint32_t suppressed = 0;
     if (log_limit_pass(&io->frame_limit, io->br->clock, BAD_FRAME_LOG_MS, &suppressed)) {
@@ -81,6 +103,12 @@ refuse_frame(struct io_thread *io, struct conn *cn, const char *why, const struc
             conn_peer_text(conn_peer(cn), peer), why, h->key, h->version, suppressed);
     }
     metric_add(io->br->bad_frames, 1);
+}
+
+static enum conn_verdict
+refuse_frame(struct io_thread *io, struct conn *cn, const char *why, const struct header *h)
+{
+    report_frame(io, cn, why, h);
     return CONN_CLOSE;
 }
 
@@ -123,6 +151,7 @@ start(struct io_thread *io, struct conn *cn, const struct header *h, const struc
     rq->client_id = h->client_id;
     rq->conn = conn_data(cn);
     rq->received_ns = loop_mono_ns(io->loop);
+    rq->received_ms = loop_now_ms(io->loop);
     rq->response = arena_alloc(&rq->arena, msg_size(api->response));
     msg_init(api->response, rq->response);
     conn_start(cn, &rq->slot);
@@ -148,13 +177,20 @@ static void on_release(void *ctx, struct conn_slot *slot)
     struct dispatch_conn *dc = rq->conn;
     dc->slots--;
     blob_unref(rq->blob);
+    image_unref(rq->image);
+    if (rq->charge > 0) {
+        background_give(rq->br->background, rq->charge);
+    }
     io_thread_give_request(rq->io, rq);
     release_conn(dc);
 }
 
-void request_finish(struct request *rq)
+/* Any thread that has the request. */
+static int encode(struct request *rq, struct writer *w, struct rope *ret)
 {
-    struct writer *w = &rq->io->writer;
+    if (rq->before_encoding != NULL) {
+        rq->before_encoding(rq);
+    }
     uint8_t *size_at = writer_room(w, 4);
     writer_i32(w, rq->correlation_id);
     if (api_response_header_version(rq->api->key, rq->version) >= 1) {
@@ -162,20 +198,74 @@ void request_finish(struct request *rq)
     }
     int r = codec_encode(rq->api->response, rq->version, rq->response, w);
     size_t size = writer_size(w) - 4;
-    struct rope rope;
-    rope_init(&rope);
-    writer_finish(w, &rope);
+    writer_finish(w, ret);
+    if (rq->after_encoding != NULL) {
+        rq->after_encoding(rq);
+    }
     if (r < 0 || size > INT32_MAX) {
+        rope_release(ret);
+        return r < 0 ? r : ERR_TOO_LARGE;
+    }
+    store_be32(size_at, (uint32_t)size);
+    return 0;
+}
+
+static void answer(struct request *rq, int result, struct rope *rope)
+{
+    if (result < 0) {
         LOG_ERROR(rq->br->logger, FAC_BROKER,
                   "answer to %s version %d cannot be encoded: %s; its connection is closed",
-                  rq->api->name, rq->version, err_text(r));
-        rope_release(&rope);
+                  rq->api->name, rq->version, err_text(result));
         request_fail(rq);
         return;
     }
-    store_be32(size_at, (uint32_t)size);
     settle(rq);
-    conn_answer(&rq->slot, &rope);
+    conn_answer(&rq->slot, rope);
+}
+
+static void answer_encoded(struct job *j)
+{
+    struct request *rq = container_of(j, struct request, heavy.job);
+    answer(rq, rq->encode_result, &rq->encoded);
+}
+
+/* A worker: nothing but the answer is needed any more. */
+static void encode_on_worker(struct request *rq)
+{
+    struct writer w;
+    writer_init(&w);
+    rq->encode_result = encode(rq, &w, &rq->encoded);
+    writer_release(&w);
+    arena_release(&rq->arena);
+    rq->blob = blob_unref(rq->blob);
+}
+
+static void run_encode(struct job *j)
+{
+    struct request *rq = container_of(j, struct request, heavy.job);
+    encode_on_worker(rq);
+    j->run = answer_encoded;
+    check(loop_post(rq->io->loop, j)); /* loops outlive the workers */
+}
+
+void request_finish(struct request *rq)
+{
+    struct rope rope;
+    if (rq->is_abandoned && rq->after_encoding == NULL) {
+        rope_init(&rope);
+        answer(rq, 0, &rope);
+        return;
+    }
+    if (rq->arena.used <= LIGHT_ANSWER_BYTES) {
+        int r = encode(rq, &rq->io->writer, &rope);
+        answer(rq, r, &rope);
+        return;
+    }
+    if (rq->image == NULL) {
+        rq->image = image_ref(io_thread_image(rq->io));
+    }
+    rq->heavy = (struct heavy_task){.job.run = run_encode};
+    background_post_heavy(rq->br->background, &rq->heavy);
 }
 
 void request_fail(struct request *rq)
@@ -195,6 +285,39 @@ void request_drop(struct request *rq)
     request_finish_silent(rq);
 }
 
+void request_go_on(struct request *rq, void (*go_on)(struct request *rq))
+{
+    rq->go_on = go_on;
+    io_thread_go_on(rq->io, rq);
+}
+
+struct image *request_image(struct request *rq)
+{
+    return rq->image != NULL ? rq->image : io_thread_image(rq->io);
+}
+
+/* In pieces: they have timers, waiters and an order to keep. */
+static bool runs_on_loop(const struct api_info *api)
+{
+    return api->key == API_KEY_PRODUCE || api->key == API_KEY_FETCH;
+}
+
+static size_t decode_bytes_max(size_t frame_bytes)
+{
+    return min_size(frame_bytes * ARENA_FACTOR + ARENA_BASE, DECODE_BYTES_MAX);
+}
+
+/* Any thread that has the request. `max`: bytes of the arena. */
+static int decode(struct request *rq, struct cursor *c, size_t max)
+{
+    rq->arena.limit = rq->arena.used + max;
+    rq->body = arena_try_alloc(&rq->arena, msg_size(rq->api->request));
+    int r = rq->body == NULL ? ERR_NO_MEMORY
+                             : codec_decode(rq->api->request, rq->version, c, &rq->arena, rq->body);
+    rq->arena.limit = 0;
+    return r;
+}
+
 static void run(struct request *rq)
 {
     switch (api_table[rq->api->key].handler(rq)) {
@@ -209,6 +332,120 @@ static void run(struct request *rq)
     case REQUEST_SILENT:
         request_finish_silent(rq);
         break;
+    }
+}
+
+/* A worker has decoded it, and, unless it is Produce or Fetch, handled it too. */
+static void run_handled(struct job *j)
+{
+    struct request *rq = container_of(j, struct request, heavy.job);
+    if (runs_on_loop(rq->api)) {
+        dispatch_release_hold(rq);
+    }
+    if (!rq->is_decoded) {
+        struct header h = {.key = rq->api->key, .version = rq->version};
+        report_frame(rq->io, rq->slot.cn, err_text(rq->encode_result), &h);
+        request_fail(rq);
+        return;
+    }
+    if (runs_on_loop(rq->api)) {
+        background_give(rq->br->background, rq->charge);
+        rq->charge = 0;
+        run(rq);
+        return;
+    }
+    switch (rq->verdict) {
+    case REQUEST_DONE:
+        answer(rq, rq->encode_result, &rq->encoded);
+        break;
+    case REQUEST_CLOSE:
+        request_fail(rq);
+        break;
+    case REQUEST_SILENT:
+    case REQUEST_PARKED:
+        request_finish_silent(rq);
+        break;
+    }
+}
+
+static void run_heavy(struct job *j)
+{
+    struct request *rq = container_of(j, struct request, heavy.job);
+    if (!rq->is_decoded) {
+        rq->encode_result = decode(rq, &rq->input, decode_bytes_max(cursor_left(&rq->input)));
+        rq->is_decoded = rq->encode_result >= 0;
+    }
+    if (rq->is_decoded && rq->api->key == API_KEY_PRODUCE) {
+        produce_prepare(rq);
+    }
+    if (rq->is_decoded && rq->api->key == API_KEY_FETCH) {
+        fetch_prepare(rq, rq->received_ms);
+    }
+    if (rq->is_decoded && !runs_on_loop(rq->api)) {
+        enum request_verdict verdict = api_table[rq->api->key].handler(rq);
+        if (verdict == REQUEST_PARKED) {
+            return; /* it belongs to others now, and may have ended already */
+        }
+        rq->verdict = verdict;
+        if (verdict == REQUEST_DONE) {
+            encode_on_worker(rq);
+        }
+    }
+    j->run = run_handled;
+    check(loop_post(rq->io->loop, j)); /* loops outlive the workers */
+}
+
+static void start_heavy(struct request *rq, int64_t charge)
+{
+    rq->image = image_ref(io_thread_image(rq->io));
+    rq->charge = max_i64(charge, CHARGE_LEAST);
+    rq->heavy = (struct heavy_task){.job.run = run_heavy, .charge = rq->charge};
+    if (runs_on_loop(rq->api)) {
+        dispatch_hold(rq); /* the next one must not overtake it */
+    }
+    background_post_heavy(rq->br->background, &rq->heavy);
+}
+
+/* What the partitions of the answer to a small Metadata request cost; 0: it is light. */
+static int64_t charge_metadata(struct request *rq)
+{
+    const struct metadata_request *body = rq->body;
+    const struct image *im = request_image(rq);
+    size_t count = image_partitions_count(im);
+    if (count <= LIGHT_PARTITIONS) {
+        return 0;
+    }
+    if (body->topics.count > 0) {
+        count = 0;
+        for (int32_t i = 0; i < body->topics.count && i < LIGHT_PARTITIONS; i++) {
+            const struct metadata_request_metadata_request_topic *mt = &body->topics.items[i];
+            const struct image_topic *t = str_is_null(mt->name)
+                                              ? image_topic_by_id(im, &mt->topic_id)
+                                              : image_topic_by_name(im, mt->name);
+            count += t == NULL ? 1 : (size_t)t->partitions_count;
+        }
+        count = body->topics.count > LIGHT_PARTITIONS ? image_partitions_count(im) : count;
+    }
+    return count <= LIGHT_PARTITIONS ? 0 : to_i64(count) * CHARGE_PARTITION;
+}
+
+/* What a decoded request will hold, about; 0: it is light. */
+static int64_t charge_of(struct request *rq)
+{
+    size_t partitions = 0;
+    switch (rq->api->key) {
+    case API_KEY_METADATA:
+        return charge_metadata(rq);
+    case API_KEY_DESCRIBE_TOPIC_PARTITIONS:
+        partitions = image_partitions_count(request_image(rq));
+        return partitions <= LIGHT_PARTITIONS ? 0 : to_i64(partitions) * CHARGE_PARTITION;
+    case API_KEY_FETCH:
+        partitions = fetch_size(rq);
+        return partitions <= LIGHT_PARTITIONS ? 0 : to_i64(partitions) * CHARGE_PARTITION;
+    case API_KEY_DESCRIBE_PRODUCERS: /* of which nobody knows how many there are */
+        return CHARGE_LEAST;
+    default:
+        return 0;
     }
 }
 
@@ -278,18 +515,31 @@ on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t l
     } else {
         rq->blob = blob_ref(blob);
     }
-    rq->arena.limit = len * ARENA_FACTOR + ARENA_BASE;
-    rq->body = arena_try_alloc(&rq->arena, msg_size(api->request));
-    int r = rq->body == NULL ? ERR_NO_MEMORY
-                             : codec_decode(api->request, h.version, &c, &rq->arena, rq->body);
-    rq->arena.limit = 0;
+    rq->input = c;
+    if (len > LIGHT_FRAME_BYTES && !runs_on_loop(api)) {
+        int64_t factor = h.key == API_KEY_DESCRIBE_CONFIGS ? CHARGE_RESOURCE / 16 : CHARGE_FACTOR;
+        start_heavy(rq, to_i64(len) * factor);
+        return CONN_TAKEN;
+    }
+    size_t max = decode_bytes_max(len);
+    int r = decode(rq, &c, min_size(max, LIGHT_DECODE_BYTES));
+    if (r == ERR_NO_MEMORY && max > LIGHT_DECODE_BYTES) {
+        start_heavy(rq, to_i64(len) * CHARGE_FACTOR);
+        return CONN_TAKEN;
+    }
     if (r < 0) {
         IGNORE(refuse_frame(io, cn, err_text(r),
                             &h)); /* closes when its turn comes, after earlier answers */
         request_fail(rq);
         return CONN_TAKEN;
     }
-    run(rq);
+    rq->is_decoded = true;
+    int64_t charge = charge_of(rq);
+    if (charge > 0) {
+        start_heavy(rq, charge);
+    } else {
+        run(rq);
+    }
     return CONN_TAKEN;
 }
 
@@ -396,13 +646,14 @@ const struct broker_listener *request_listener(const struct request *rq)
     return rq->conn->listener;
 }
 
-struct fetch_sessions *fetch_sessions_lock(struct broker *br)
+struct fetch_shard *fetch_shard_lock(struct broker *br, int32_t session_id)
 {
-    lock_take(&br->fetch_lock);
-    return br->fetch_sessions;
+    struct fetch_shard *shard = &br->fetch_shards[(uint32_t)session_id % br->fetch_shards_count];
+    lock_take(&shard->lock);
+    return shard;
 }
 
-void fetch_sessions_unlock(struct broker *br)
+void fetch_shard_unlock(struct fetch_shard *shard)
 {
-    lock_give(&br->fetch_lock);
+    lock_give(&shard->lock);
 }

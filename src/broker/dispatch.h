@@ -15,7 +15,7 @@
 #include "net/conn.h"
 
 struct broker;
-struct fetch_sessions;
+struct fetch_shard;
 
 /* What dispatch knows of a connection; its user pointer. */
 struct dispatch_conn {
@@ -35,8 +35,8 @@ extern const struct conn_handler dispatch_conn_handler;
 void dispatch_hold(struct request *rq);
 void dispatch_release_hold(struct request *rq);
 
-/* The sessions of all consumers; a short lock around each use. */
-struct fetch_sessions *fetch_sessions_lock(struct broker *br);
-void fetch_sessions_unlock(struct broker *br);
+/* The sessions of all consumers, in shards by id; a lock around each use. */
+struct fetch_shard *fetch_shard_lock(struct broker *br, int32_t session_id);
+void fetch_shard_unlock(struct fetch_shard *shard);
 
 #endif

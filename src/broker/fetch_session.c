@@ -12,6 +12,9 @@
 static const struct str no_topic;
 static const struct uuid no_id;
 
+#define SWEEP_PARTITIONS 200 /* of ended sessions, freed by one call */
+#define TEXT_BYTES       64  /* what a partition holds beside itself, about */
+
 struct session_partition {
     struct hmap_node node;
     struct list order;
@@ -42,6 +45,9 @@ struct session {
 struct fetch_sessions {
     struct hmap by_id;
     struct list used;
+    struct list ended;         /* struct session by used: being taken apart */
+    struct mem_budget *memory; /* borrowed; NULL: no bound */
+    uint32_t id_step;
     size_t slots;
     uint64_t seed;
 };
@@ -51,13 +57,30 @@ struct fetch_sessions *fetch_sessions_new(size_t slots, uint64_t seed)
     struct fetch_sessions *fs = mem_zalloc(sizeof(*fs));
     hmap_init(&fs->by_id, seed);
     list_init(&fs->used);
+    list_init(&fs->ended);
+    fs->id_step = 1;
     fs->slots = slots;
     fs->seed = seed;
     return fs;
 }
 
-static void partition_free(struct session *ss, struct session_partition *sp)
+void fetch_sessions_limit(struct fetch_sessions *fs, struct mem_budget *memory, uint32_t id_step)
 {
+    fs->memory = memory;
+    fs->id_step = id_step;
+}
+
+static int64_t partition_bytes(struct str topic)
+{
+    return to_i64(sizeof(struct session_partition) + TEXT_BYTES + topic.len);
+}
+
+static void
+partition_free(struct fetch_sessions *fs, struct session *ss, struct session_partition *sp)
+{
+    if (fs->memory != NULL) {
+        mem_budget_give(fs->memory, partition_bytes(sp->topic));
+    }
     hmap_remove(&ss->partitions, &sp->node);
     list_remove(&sp->order);
     mem_free((char *)(uintptr_t)sp->topic.ptr);
@@ -65,23 +88,37 @@ static void partition_free(struct session *ss, struct session_partition *sp)
     mem_free(sp);
 }
 
-static void session_free(struct fetch_sessions *fs, struct session *ss)
+/* Frees at most `left` partitions of sessions that have ended. */
+static void sweep(struct fetch_sessions *fs, size_t left)
 {
-    list_foreach_safe (node, next, &ss->order) {
-        partition_free(ss, list_entry(node, struct session_partition, order));
+    while (!list_is_empty(&fs->ended)) {
+        struct session *ss = list_entry(fs->ended.next, struct session, used);
+        while (!list_is_empty(&ss->order)) {
+            if (left == 0) {
+                return;
+            }
+            left--;
+            partition_free(fs, ss, list_entry(ss->order.next, struct session_partition, order));
+        }
+        hmap_release(&ss->partitions);
+        list_remove(&ss->used);
+        mem_free(ss);
     }
-    hmap_release(&ss->partitions);
+}
+
+static void session_end(struct fetch_sessions *fs, struct session *ss)
+{
     hmap_remove(&fs->by_id, &ss->node);
     list_remove(&ss->used);
-    mem_free(ss);
+    list_push_back(&fs->ended, &ss->used);
+    sweep(fs, SWEEP_PARTITIONS);
 }
 
 struct fetch_sessions *fetch_sessions_free(struct fetch_sessions *fs)
 {
     if (fs != NULL) {
-        list_foreach_safe (node, next, &fs->used) {
-            session_free(fs, list_entry(node, struct session, used));
-        }
+        list_splice_back(&fs->ended, &fs->used);
+        sweep(fs, SIZE_MAX);
         hmap_release(&fs->by_id);
         mem_free(fs);
     }
@@ -103,6 +140,12 @@ static struct session *session_find(const struct fetch_sessions *fs, int32_t id)
         }
     }
     return NULL;
+}
+
+size_t fetch_session_size(const struct fetch_sessions *fs, int32_t id)
+{
+    const struct session *ss = session_find(fs, id);
+    return ss == NULL ? 0 : ss->partitions.count;
 }
 
 static uint64_t
@@ -161,8 +204,13 @@ static void session_partition_set(struct session_partition *sp, const struct fet
     sp->log_start_offset = t->log_start_offset;
 }
 
-static struct session_partition *session_add(struct session *ss, const struct fetch_target *t)
+/* NULL: there is no memory for it. */
+static struct session_partition *
+session_add(struct fetch_sessions *fs, struct session *ss, const struct fetch_target *t)
 {
+    if (fs->memory != NULL && !mem_budget_take(fs->memory, partition_bytes(t->topic))) {
+        return NULL;
+    }
     struct session_partition *sp = mem_zalloc(sizeof(*sp));
     sp->topic = own_text(t->topic);
     sp->topic_id = t->topic_id;
@@ -241,7 +289,10 @@ static void collect(const struct fetch_sessions *fs,
     *ret_count = count;
 }
 
-static void forget(struct session *ss, const struct fetch_request *body, bool uses_ids)
+static void forget(struct fetch_sessions *fs,
+                   struct session *ss,
+                   const struct fetch_request *body,
+                   bool uses_ids)
 {
     for (int32_t i = 0; i < body->forgotten_topics_data.count; i++) {
         const struct fetch_request_forgotten_topic *ft = &body->forgotten_topics_data.items[i];
@@ -251,7 +302,7 @@ static void forget(struct session *ss, const struct fetch_request *body, bool us
             struct session_partition *sp =
                 session_partition_find(ss, topic, &id, ft->partitions.items[j]);
             if (sp != NULL) {
-                partition_free(ss, sp);
+                partition_free(fs, ss, sp);
             }
         }
     }
@@ -285,6 +336,7 @@ void fetch_session_begin(struct fetch_sessions *fs,
                          struct fetch_context *ret)
 {
     bool uses_ids = version >= 13;
+    sweep(fs, SWEEP_PARTITIONS);
     *ret = (struct fetch_context){
         .kind = FETCH_SESSIONLESS,
         .session_id = 0,
@@ -294,7 +346,7 @@ void fetch_session_begin(struct fetch_sessions *fs,
     if (body->session_epoch == 0 || body->session_epoch == -1) {
         struct session *old = body->session_id == 0 ? NULL : session_find(fs, body->session_id);
         if (old != NULL) {
-            session_free(fs, old);
+            session_end(fs, old);
         }
         ret->kind = body->session_epoch == 0 ? FETCH_FULL : FETCH_SESSIONLESS;
         collect(fs, body, uses_ids, arena, &ret->targets, &ret->count);
@@ -319,16 +371,18 @@ void fetch_session_begin(struct fetch_sessions *fs,
     for (size_t i = 0; i < news_count; i++) {
         struct session_partition *sp =
             session_partition_find(ss, news[i].topic, &news[i].topic_id, news[i].partition);
-        if (sp == NULL) {
-            session_add(ss, &news[i]);
-        } else {
+        if (sp != NULL) {
             session_partition_set(sp, &news[i]);
+        } else if (session_add(fs, ss, &news[i]) == NULL) {
+            session_end(fs, ss); /* it does not fit any more: the client goes on without one */
+            ret->error = KAFKA_ERROR_FETCH_SESSION_ID_NOT_FOUND;
+            return;
         }
     }
-    forget(ss, body, uses_ids);
+    forget(fs, ss, body, uses_ids);
     if (ss->partitions.count == 0) {
         /* Nothing is left: the session ends, and the answer says so with id 0. */
-        session_free(fs, ss);
+        session_end(fs, ss);
         return;
     }
     ss->last_used_ms = now_ms;
@@ -352,7 +406,7 @@ static bool make_room(struct fetch_sessions *fs, size_t partitions, int64_t now_
     struct session *oldest = list_entry(fs->used.next, struct session, used);
     if (now_ms - oldest->last_used_ms > FETCH_SESSION_EVICT_MS ||
         oldest->partitions.count < partitions) {
-        session_free(fs, oldest);
+        session_end(fs, oldest);
         return true;
     }
     return false;
@@ -369,7 +423,8 @@ static int32_t make_session(struct fetch_sessions *fs,
     }
     int32_t id = (int32_t)(random & INT32_MAX);
     while (id == 0 || session_find(fs, id) != NULL) {
-        id = id == INT32_MAX ? 1 : id + 1;
+        id = id > INT32_MAX - (int32_t)fs->id_step ? id % (int32_t)fs->id_step
+                                                   : id + (int32_t)fs->id_step;
     }
     struct session *ss = mem_zalloc(sizeof(*ss));
     ss->id = id;
@@ -381,7 +436,11 @@ static int32_t make_session(struct fetch_sessions *fs,
     list_push_back(&fs->used, &ss->used);
     hmap_insert(&fs->by_id, &ss->node, hash_u64((uint64_t)id, fs->seed));
     for (size_t i = 0; i < fc->count; i++) {
-        struct session_partition *sp = session_add(ss, &fc->targets[i]);
+        struct session_partition *sp = session_add(fs, ss, &fc->targets[i]);
+        if (sp == NULL) {
+            session_end(fs, ss);
+            return 0;
+        }
         session_partition_sent(sp, &outcomes[i]);
     }
     return id;
@@ -400,6 +459,7 @@ int32_t fetch_session_end(struct fetch_sessions *fs,
     if (fc->kind == FETCH_SESSIONLESS) {
         return 0;
     }
+    sweep(fs, SWEEP_PARTITIONS);
     if (fc->kind == FETCH_FULL) {
         return make_session(fs, fc, outcomes, now_ms, random);
     }

@@ -12,7 +12,8 @@
  * The cache is shared by all io threads: its owner locks it around begin and end; nothing here
  * blocks. What begin returns is a copy in the request's arena. Limits: `slots` sessions
  * (max.incremental.fetch.session.cache.slots); when it is full a session idle for
- * FETCH_SESSION_EVICT_MS gives way, then a smaller one.
+ * FETCH_SESSION_EVICT_MS gives way, then a smaller one. A large session that ends is taken apart
+ * bit by bit by the calls that follow.
  */
 #ifndef BROKER_FETCH_SESSION_H
 #define BROKER_FETCH_SESSION_H
@@ -70,6 +71,12 @@ struct fetch_sessions;
 struct fetch_sessions *fetch_sessions_new(size_t slots, uint64_t seed);
 struct fetch_sessions *fetch_sessions_free(struct fetch_sessions *fs);
 size_t fetch_sessions_count(const struct fetch_sessions *fs);
+/* Their memory is taken of a budget that others use too (borrowed): without room for it no session
+ * is made, and one that would grow ends. New ids keep their rest modulo id_step. Before the first
+ * session. */
+void fetch_sessions_limit(struct fetch_sessions *fs, struct mem_budget *memory, uint32_t id_step);
+size_t fetch_session_size(const struct fetch_sessions *fs,
+                          int32_t id); /* its partitions; 0: there is none */
 
 void fetch_session_begin(struct fetch_sessions *fs,
                          const struct fetch_request *body,

@@ -244,7 +244,7 @@ enum request_verdict h_describe_cluster(struct request *rq)
                 ? authorized_operations(rq, RESOURCE_CLUSTER, CLUSTER_NAME)
                 : 0;
     }
-    const struct image *im = io_thread_image(rq->io);
+    const struct image *im = request_image(rq);
     out->cluster_id = str_from(rq->br->cluster_id);
     out->controller_id = cluster_controller_id(rq, im);
     fill_brokers(rq, im, body->include_fenced_brokers);

@@ -25,7 +25,7 @@ typedef struct describe_configs_response_describe_configs_resource_result respon
 typedef struct describe_configs_response_describe_configs_synonym response_synonym;
 
 struct describing {
-    struct image *im; /* a reference */
+    const struct image *im; /* of the request */
     size_t described;
 };
 
@@ -287,8 +287,6 @@ static void describe_all(struct request *rq)
 
 static void describe_done(struct request *rq)
 {
-    struct describing *ds = rq->state;
-    image_unref(ds->im);
     request_finish(rq);
 }
 
@@ -318,7 +316,10 @@ enum request_verdict h_describe_configs(struct request *rq)
         return REQUEST_DONE;
     }
     struct describing *ds = arena_alloc(&rq->arena, sizeof(*ds));
-    ds->im = image_ref(io_thread_image(rq->io));
+    if (rq->image == NULL) {
+        rq->image = image_ref(request_image(rq)); /* beyond this turn: the answer points into it */
+    }
+    ds->im = rq->image;
     rq->state = ds;
     background_offload(rq, describe_all, describe_done);
     return REQUEST_PARKED;

@@ -14,6 +14,11 @@
  *   waiting     a high watermark moved               evaluating
  *   waiting     the timer                            evaluating, for the last time
  *   any         the connection went                  dropped
+ *
+ * A request may name tens of thousands of partitions, so all this is done in pieces of a turn of
+ * the loop (request_go_on), and what moved while it waits is looked at alone. The answer is put
+ * together where it is encoded: by a worker when it is long. Memory of fetches that wait is bounded
+ * (broker.parked): who finds no room is answered at once.
  */
 #include "broker/background.h"
 #include "broker/broker.h"
@@ -26,6 +31,9 @@
 #include "broker/partition.h"
 #include "broker/request.h"
 
+#define PIECE           16 /* partitions between two looks at the clock */
+#define FEW_TARGETS     8  /* so many are simply looked at again when one has moved */
+#define READS_BYTES_MAX ((size_t)256 << 10)
 #define WARM_TRIES_MAX \
     3 /* then the pages are read on the loop: they are evicted faster than they come */
 
@@ -39,6 +47,8 @@ enum answer_order {
 
 struct target {
     struct waiter waiter;
+    struct list moved;   /* in state.moved: its high watermark has moved while the request waited */
+    int64_t bytes;       /* of it in state.bytes */
     struct partition *p; /* a reference; NULL: refused */
     struct str name;     /* in the arena: of the topic of an id, for the session */
     struct fetch_response_partition_data data;
@@ -50,13 +60,38 @@ struct target {
     enum answer_order order;
 };
 
+enum phase {
+    PHASE_RESOLVE,
+    PHASE_READ,
+    PHASE_ENROLL,
+    PHASE_WAIT,
+    PHASE_MOVED,
+    PHASE_WARM,
+    PHASE_LEAVE, /* the waiters and references go, then comes the answer */
+    PHASE_ANSWER,
+};
+
 struct state {
     struct request *rq;
+    enum phase phase;
+    size_t next; /* target of the phase */
+    size_t good;
+    struct list moved;  /* struct target */
+    struct arena reads; /* what reading the logs needs; reset when all are read again */
+    int64_t left;       /* bytes that the answer may still take */
+    int64_t bytes;      /* that it has */
+    int64_t parked;     /* bytes taken of broker.parked */
+    int64_t now_ms;
+    bool is_first;
+    bool has_error;
+    bool has_enrolled;
+    bool is_going_on; /* request_go_on was called */
+    bool refuses_isolation;
+    bool warmed_gone; /* the connection went while a worker was at it */
     struct fetch_context context;
     struct target *targets; /* context.count of them */
     struct job warm_job;
     size_t warm_index;
-    int64_t deadline_ms;
     int64_t max_bytes;
     int32_t min_bytes;
     int32_t warm_tries;
@@ -64,8 +99,6 @@ struct state {
     bool is_last; /* answer whatever there is */
     bool has_waited;
     bool tells_endpoint; /* the answer names the leader's address, ours */
-    bool is_warming;
-    bool is_done;
 };
 
 static void refuse(struct target *t, enum kafka_error error)
@@ -96,28 +129,30 @@ static void clear_target(struct state *st, struct target *t, const struct fetch_
     (void)st;
 }
 
-static void release(struct state *st)
+static void go(struct state *st);
+
+/* On the thread that has encoded the answer, or on the loop when there is none. */
+static void release(struct request *rq)
 {
+    struct state *st = rq->state;
     for (size_t i = 0; i < st->context.count; i++) {
-        struct target *t = &st->targets[i];
-        if (t->p != NULL) {
-            waiter_cancel(&t->waiter);
-            t->p = partition_unref(t->p);
-        }
-        rope_release(&t->rope);
+        rope_release(&st->targets[i].rope);
     }
+    arena_release(&st->reads);
 }
 
 static void on_abandon(struct request *rq)
 {
     struct state *st = rq->state;
     timers_disarm(loop_timers(rq->io->loop), &rq->timer);
-    if (st->is_warming) {
-        st->is_done = true; /* on_warmed lets go */
-        return;
+    bool is_warming = st->phase == PHASE_WARM;
+    st->phase = PHASE_LEAVE;
+    st->next = 0;
+    if (is_warming) {
+        st->warmed_gone = true; /* on_warmed goes on */
+    } else if (!st->is_going_on) {
+        go(st);
     }
-    release(st);
-    request_drop(rq);
 }
 
 /* OffsetsForLeaderEpoch within a fetch: does the client's history part from ours? (KIP-595) */
@@ -152,8 +187,8 @@ static void take_aborted(struct state *st, struct target *t, const struct plog_r
     }
     t->data.aborted_transactions.count = result->aborted_count;
     t->data.aborted_transactions.items =
-        arena_alloc(&st->rq->arena, (size_t)(result->aborted_count + 1) *
-                                        sizeof(*t->data.aborted_transactions.items));
+        arena_alloc(&st->reads, (size_t)(result->aborted_count + 1) *
+                                    sizeof(*t->data.aborted_transactions.items));
     for (int32_t k = 0; k < result->aborted_count; k++) {
         t->data.aborted_transactions.items[k] = fetch_response_aborted_transaction_default;
         t->data.aborted_transactions.items[k].producer_id = result->aborted[k].producer_id;
@@ -207,7 +242,7 @@ read_target(struct state *st, size_t index, int64_t *left, bool *is_first, int64
         .bound = st->bound,
         .at_least_one = *is_first,
         .no_wait = st->warm_tries < WARM_TRIES_MAX,
-        .arena = &st->rq->arena,
+        .arena = &st->reads,
     };
     struct plog_read_result result = {0};
     int r = plog_read(t->p->pl, &how, &t->rope, &result, &error);
@@ -280,7 +315,7 @@ static void lay_out(struct state *st, const bool *sent)
 static void tell_endpoint(struct request *rq)
 {
     struct fetch_response *out = rq->response;
-    const struct image_broker *b = image_broker(io_thread_image(rq->io), rq->br->node_id);
+    const struct image_broker *b = image_broker(request_image(rq), rq->br->node_id);
     struct str host;
     int32_t port;
     if (rq->version < 16 || b == NULL || !cluster_endpoint(rq, b, &host, &port)) {
@@ -295,11 +330,47 @@ static void tell_endpoint(struct request *rq)
     out->node_endpoints.items[0].rack = b->rack;
 }
 
-static void answer(struct state *st)
+/* No such isolation level: before version 13 every partition of the request says so, too. */
+static void compose_isolation_refusal(struct request *rq)
 {
-    struct request *rq = st->rq;
+    const struct fetch_request *body = rq->body;
+    struct fetch_response *out = rq->response;
+    out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+    out->session_id = body->session_id;
+    if (rq->version < 13) {
+        out->responses.items = arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) *
+                                                           sizeof(*out->responses.items));
+        out->responses.count = body->topics.count;
+    }
+    for (int32_t i = 0; i < out->responses.count; i++) {
+        const struct fetch_request_fetch_topic *topic = &body->topics.items[i];
+        struct fetch_response_fetchable_topic_response *tr = &out->responses.items[i];
+        *tr = fetch_response_fetchable_topic_response_default;
+        tr->topic = topic->topic;
+        tr->partitions.count = topic->partitions.count;
+        tr->partitions.items = arena_alloc(&rq->arena, ((size_t)topic->partitions.count + 1) *
+                                                           sizeof(*tr->partitions.items));
+        for (int32_t j = 0; j < topic->partitions.count; j++) {
+            struct fetch_response_partition_data *pd = &tr->partitions.items[j];
+            *pd = fetch_response_partition_data_default;
+            pd->partition_index = topic->partitions.items[j].partition;
+            pd->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+            pd->high_watermark = -1;
+            pd->records.ptr = (const uint8_t *)"";
+        }
+    }
+}
+
+/* Puts the answer together, on the thread that will encode it. */
+static void compose(struct request *rq)
+{
+    struct state *st = rq->state;
     struct fetch_response *out = rq->response;
     size_t count = st->context.count;
+    if (st->refuses_isolation) {
+        compose_isolation_refusal(rq);
+        return;
+    }
     struct fetch_outcome *outcomes = arena_alloc(&rq->arena, (count + 1) * sizeof(*outcomes));
     bool *sent = arena_alloc(&rq->arena, count + 1);
     for (size_t i = 0; i < count; i++) {
@@ -310,33 +381,32 @@ static void answer(struct state *st)
     if (st->context.kind != FETCH_SESSIONLESS) {
         uint32_t random = 0;
         clock_random(rq->br->clock, &random, sizeof(random));
-        struct fetch_sessions *fs = fetch_sessions_lock(rq->br);
+        int32_t id = st->context.session_id;
+        struct fetch_shard *shard =
+            fetch_shard_lock(rq->br, id == 0 ? (int32_t)(random & INT32_MAX) : id);
         out->session_id =
-            fetch_session_end(fs, &st->context, outcomes, loop_now_ms(rq->io->loop), random, sent);
-        fetch_sessions_unlock(rq->br);
+            fetch_session_end(shard->sessions, &st->context, outcomes, st->now_ms, random, sent);
+        fetch_shard_unlock(shard);
     }
     lay_out(st, sent);
     if (st->tells_endpoint) {
         tell_endpoint(rq);
     }
-    timers_disarm(loop_timers(rq->io->loop), &rq->timer);
-    rq->on_abandon = NULL;
-    request_finish(rq);
-    release(st);
 }
 
-static void evaluate(struct state *st);
+/* ---- the phases ---- */
+
+static void enter(struct state *st, enum phase phase)
+{
+    st->phase = phase;
+    st->next = 0;
+}
 
 static void on_warmed(struct job *j)
 {
     struct state *st = container_of(j, struct state, warm_job);
-    st->is_warming = false;
-    if (st->is_done) {
-        release(st);
-        request_drop(st->rq);
-        return;
-    }
-    evaluate(st);
+    enter(st, st->warmed_gone ? PHASE_LEAVE : PHASE_READ);
+    go(st);
 }
 
 static void run_warm(struct job *j)
@@ -351,15 +421,9 @@ static void run_warm(struct job *j)
 
 static void warm(struct state *st, size_t index)
 {
-    for (size_t i = 0; i < st->context.count; i++) {
-        rope_release(&st->targets[i].rope);
-        if (st->targets[i].p != NULL) {
-            waiter_cancel(&st->targets[i].waiter);
-        }
-    }
     st->warm_index = index;
     st->warm_tries++;
-    st->is_warming = true;
+    st->phase = PHASE_WARM;
     st->warm_job.run = run_warm;
     background_post(st->rq->br->background, &st->warm_job);
 }
@@ -367,8 +431,13 @@ static void warm(struct state *st, size_t index)
 static void on_moved(struct waiter *w)
 {
     struct state *st = w->rq->state;
-    if (!st->is_warming) {
-        evaluate(st);
+    struct target *t = container_of(w, struct target, waiter);
+    if (!list_is_linked(&t->moved)) {
+        list_push_back(&st->moved, &t->moved);
+    }
+    if (st->phase == PHASE_WAIT) {
+        enter(st, st->context.count <= FEW_TARGETS ? PHASE_READ : PHASE_MOVED);
+        go(st);
     }
 }
 
@@ -378,76 +447,226 @@ static void on_timeout(struct timer *t, void *ctx)
     struct request *rq = ctx;
     struct state *st = rq->state;
     st->is_last = true;
-    if (!st->is_warming) {
-        evaluate(st);
+    if (st->phase == PHASE_WAIT) {
+        enter(st, PHASE_READ);
+        go(st);
     }
 }
 
-/* Takes its place at every partition; false when one has moved already: then evaluate again. */
-static bool wait_for_all(struct state *st)
+/* True: a piece is done, and there is no time for another. */
+static bool is_late(struct state *st)
 {
-    for (size_t i = 0; i < st->context.count; i++) {
-        struct target *t = &st->targets[i];
-        if (t->p == NULL || list_is_linked(&t->waiter.link) ||
-            list_is_linked(&t->waiter.ready_link)) {
-            continue;
-        }
-        t->waiter.offset = t->seen_high_watermark;
-        if (!partition_wait(t->p, &t->waiter)) {
-            return false;
-        }
-    }
-    return true;
+    return st->next % PIECE == 0 && loop_slice_is_over(st->rq->io->loop);
 }
 
-static bool read_all(struct state *st, bool *ret_enough)
+static void begin_reading(struct state *st)
 {
-    int64_t left = st->max_bytes;
-    int64_t bytes = 0;
-    bool is_first = true;
-    bool has_error = false;
-    for (size_t i = 0; i < st->context.count; i++) {
-        struct target *t = &st->targets[i];
+    while (list_pop_front(&st->moved) != NULL) {
+        /* All are looked at now. */
+    }
+    arena_reset(&st->reads);
+    st->left = st->max_bytes;
+    st->bytes = 0;
+    st->is_first = true;
+    st->has_error = false;
+}
+
+/* Reads all partitions. */
+static bool read_some(struct state *st)
+{
+    if (st->next == 0) {
+        begin_reading(st);
+    }
+    while (st->next < st->context.count) {
+        size_t index = st->next++;
+        struct target *t = &st->targets[index];
         t->outcome = (struct fetch_outcome){0};
         if (t->is_refused) {
-            has_error = has_error || t->fails_at_once;
+            st->has_error = st->has_error || t->fails_at_once;
             continue;
         }
-        enum read_outcome ro = read_target(st, i, &left, &is_first, &bytes);
+        int64_t before = st->bytes;
+        enum read_outcome ro = read_target(st, index, &st->left, &st->is_first, &st->bytes);
+        t->bytes = st->bytes - before;
         if (ro == READ_NOT_CACHED) {
-            warm(st, i);
+            warm(st, index);
+            return true;
+        }
+        st->has_error = st->has_error || ro == READ_ERROR;
+        if (is_late(st)) {
             return false;
         }
-        has_error = has_error || ro == READ_ERROR;
     }
-    *ret_enough = has_error || bytes >= st->min_bytes;
+    bool enough = st->has_error || st->bytes >= st->min_bytes || st->is_last;
+    enter(st, enough ? PHASE_LEAVE : PHASE_ENROLL);
+    st->has_waited = st->has_waited || !enough;
     return true;
 }
 
-static void evaluate(struct state *st)
+/* What waits holds memory: there is a bound. */
+static bool may_wait(struct state *st)
+{
+    struct mem_budget *parked = &st->rq->br->parked;
+    int64_t need = to_i64(st->rq->arena.used + st->reads.used) - st->parked;
+    if (need > 0 && mem_budget_take(parked, need)) {
+        st->parked += need;
+        need = 0;
+    }
+    return need <= 0;
+}
+
+/* Waits for one more partition; false: it has moved already. */
+static bool enroll(struct target *t)
+{
+    if (t->p == NULL || list_is_linked(&t->waiter.link) || list_is_linked(&t->waiter.ready_link)) {
+        return true;
+    }
+    t->waiter.offset = t->seen_high_watermark;
+    return partition_wait(t->p, &t->waiter);
+}
+
+static bool enroll_some(struct state *st)
+{
+    if (st->next == 0 && !may_wait(st)) {
+        st->is_last = true;
+    }
+    st->has_enrolled = true;
+    while (!st->is_last && st->next < st->context.count) {
+        struct target *t = &st->targets[st->next++];
+        if (!list_is_linked(&t->moved) && !enroll(t)) {
+            list_push_back(&st->moved, &t->moved);
+        }
+        if (is_late(st)) {
+            return false;
+        }
+    }
+    if (st->is_last) {
+        enter(st, PHASE_READ);
+    } else if (!list_is_empty(&st->moved)) {
+        enter(st, st->context.count <= FEW_TARGETS ? PHASE_READ : PHASE_MOVED);
+    } else {
+        enter(st, PHASE_WAIT);
+    }
+    return true;
+}
+
+/* Reads those that have moved, and waits for them again when all together is not enough yet. */
+static bool read_moved(struct state *st)
+{
+    while (!list_is_empty(&st->moved) && !st->is_last) {
+        struct target *t = list_entry(list_pop_front(&st->moved), struct target, moved);
+        size_t index = (size_t)(t - st->targets);
+        bool is_first = true;
+        int64_t left = st->max_bytes;
+        st->bytes -= t->bytes;
+        int64_t before = st->bytes;
+        enum read_outcome ro = read_target(st, index, &left, &is_first, &st->bytes);
+        t->bytes = st->bytes - before;
+        if (ro != READ_DONE || st->bytes >= st->min_bytes || st->reads.used > READS_BYTES_MAX) {
+            enter(st, PHASE_READ);
+            return true;
+        }
+        if (!enroll(t)) {
+            list_push_back(&st->moved, &t->moved);
+        }
+        if (loop_slice_is_over(st->rq->io->loop)) {
+            return false;
+        }
+    }
+    enter(st, st->is_last ? PHASE_READ : PHASE_WAIT);
+    return true;
+}
+
+static bool leave_some(struct state *st)
+{
+    while (st->next < st->context.count) {
+        struct target *t = &st->targets[st->next++];
+        if (t->p != NULL) {
+            if (st->has_enrolled) {
+                waiter_cancel(&t->waiter);
+            }
+            t->p = partition_unref(t->p);
+        }
+        if (is_late(st)) {
+            return false;
+        }
+    }
+    st->phase = PHASE_ANSWER;
+    return true;
+}
+
+static void answer(struct state *st)
+{
+    struct request *rq = st->rq;
+    if (st->parked > 0) {
+        mem_budget_give(&rq->br->parked, st->parked);
+    }
+    st->now_ms = loop_now_ms(rq->io->loop);
+    timers_disarm(loop_timers(rq->io->loop), &rq->timer);
+    rq->on_abandon = NULL;
+    if (rq->is_abandoned) {
+        release(rq);
+        request_drop(rq);
+        return;
+    }
+    rq->before_encoding = compose;
+    rq->after_encoding = release;
+    request_finish(rq);
+}
+
+static void resume(struct request *rq)
+{
+    struct state *st = rq->state;
+    st->is_going_on = false;
+    go(st);
+}
+
+static bool resolve_some(struct state *st);
+
+/* From phase to phase, until it waits, is answered, or the slice is over. */
+static void go(struct state *st)
 {
     for (;;) {
-        bool enough = false;
-        if (!read_all(st, &enough)) {
-            return; /* warming */
-        }
-        if (enough || st->is_last) {
+        bool has_time = true;
+        switch (st->phase) {
+        case PHASE_RESOLVE:
+            has_time = resolve_some(st);
+            break;
+        case PHASE_READ:
+            has_time = read_some(st);
+            break;
+        case PHASE_ENROLL:
+            has_time = enroll_some(st);
+            break;
+        case PHASE_MOVED:
+            has_time = read_moved(st);
+            break;
+        case PHASE_LEAVE:
+            has_time = leave_some(st);
+            break;
+        case PHASE_ANSWER:
             answer(st);
             return;
+        case PHASE_WAIT:
+        case PHASE_WARM:
+            return;
         }
-        st->has_waited = true;
-        if (wait_for_all(st)) {
+        if (!has_time) {
+            st->is_going_on = true;
+            request_go_on(st->rq, resume);
             return;
         }
     }
 }
+
+/* ---- the beginning ---- */
 
 /* An id that no topic has, of a topic that the session knew by name: that name is what counts now.
  */
 static enum kafka_error
 refuse_lost_id(struct state *st, struct target *t, const struct fetch_target *ft)
 {
-    const struct image_topic *namesake = image_topic_by_name(io_thread_image(st->rq->io), ft->name);
+    const struct image_topic *namesake = image_topic_by_name(request_image(st->rq), ft->name);
     if (namesake == NULL || ft->partition < 0 || ft->partition >= namesake->partitions_count) {
         t->order = ORDER_REFUSED;
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
@@ -518,50 +737,67 @@ static bool refuse_followers(struct state *st, int32_t replica_id)
     return true;
 }
 
-/* No such isolation level: before version 13 every partition of the request says so, too. */
-static enum request_verdict refuse_isolation(struct state *st)
+static bool resolve_some(struct state *st)
 {
     struct request *rq = st->rq;
     const struct fetch_request *body = rq->body;
-    struct fetch_response *out = rq->response;
-    out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
-    out->session_id = body->session_id;
-    if (rq->version < 13) {
-        out->responses.items = arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) *
-                                                           sizeof(*out->responses.items));
-        out->responses.count = body->topics.count;
-    }
-    for (int32_t i = 0; i < out->responses.count; i++) {
-        const struct fetch_request_fetch_topic *topic = &body->topics.items[i];
-        struct fetch_response_fetchable_topic_response *tr = &out->responses.items[i];
-        *tr = fetch_response_fetchable_topic_response_default;
-        tr->topic = topic->topic;
-        tr->partitions.count = topic->partitions.count;
-        tr->partitions.items = arena_alloc(&rq->arena, ((size_t)topic->partitions.count + 1) *
-                                                           sizeof(*tr->partitions.items));
-        for (int32_t j = 0; j < topic->partitions.count; j++) {
-            struct fetch_response_partition_data *pd = &tr->partitions.items[j];
-            *pd = fetch_response_partition_data_default;
-            pd->partition_index = topic->partitions.items[j].partition;
-            pd->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
-            pd->high_watermark = -1;
-            pd->records.ptr = (const uint8_t *)"";
+    while (st->next < st->context.count) {
+        size_t index = st->next++;
+        resolve(st, index);
+        st->good += st->targets[index].order == ORDER_LOG;
+        if (is_late(st)) {
+            return false;
         }
     }
-    release(st);
-    return REQUEST_DONE;
+    enter(st, PHASE_READ);
+    if (st->good > 0 && body->isolation_level != 0 && body->isolation_level != 1) {
+        st->refuses_isolation = true;
+        enter(st, PHASE_LEAVE);
+        return true;
+    }
+    int32_t replica_id = rq->version >= 15 ? body->replica_state.replica_id : body->replica_id;
+    bool is_follower = refuse_followers(st, replica_id);
+    st->is_last = body->max_wait_ms <= 0 || st->good == 0 || is_follower;
+    if (!st->is_last) {
+        timers_arm(loop_timers(rq->io->loop), &rq->timer,
+                   loop_now_ms(rq->io->loop) + body->max_wait_ms);
+    }
+    return true;
+}
+
+void fetch_prepare(struct request *rq, int64_t now_ms)
+{
+    const struct fetch_request *body = rq->body;
+    struct state *st = arena_alloc(&rq->arena, sizeof(*st));
+    rq->state = st;
+    st->rq = rq;
+    list_init(&st->moved);
+    struct fetch_shard *shard = fetch_shard_lock(rq->br, body->session_id);
+    fetch_session_begin(shard->sessions, body, rq->version, now_ms, &rq->arena, &st->context);
+    fetch_shard_unlock(shard);
+    st->targets = arena_alloc(&rq->arena, (st->context.count + 1) * sizeof(*st->targets));
+}
+
+size_t fetch_size(struct request *rq)
+{
+    const struct fetch_request *body = rq->body;
+    if (body->session_id == 0) {
+        return 0;
+    }
+    struct fetch_shard *shard = fetch_shard_lock(rq->br, body->session_id);
+    size_t size = fetch_session_size(shard->sessions, body->session_id);
+    fetch_shard_unlock(shard);
+    return size;
 }
 
 enum request_verdict h_fetch(struct request *rq)
 {
     const struct fetch_request *body = rq->body;
     struct fetch_response *out = rq->response;
-    struct state *st = arena_alloc(&rq->arena, sizeof(*st));
-    rq->state = st;
-    st->rq = rq;
-    struct fetch_sessions *fs = fetch_sessions_lock(rq->br);
-    fetch_session_begin(fs, body, rq->version, loop_now_ms(rq->io->loop), &rq->arena, &st->context);
-    fetch_sessions_unlock(rq->br);
+    if (rq->state == NULL) {
+        fetch_prepare(rq, loop_now_ms(rq->io->loop));
+    }
+    struct state *st = rq->state;
     if (st->context.error != KAFKA_ERROR_NONE) {
         out->error_code = (int16_t)st->context.error;
         return REQUEST_DONE;
@@ -569,24 +805,9 @@ enum request_verdict h_fetch(struct request *rq)
     st->bound = body->isolation_level == 1 ? PLOG_TO_LAST_STABLE : PLOG_TO_HIGH_WATERMARK;
     st->max_bytes = min_i64(body->max_bytes, rq->br->fetch_max_bytes);
     st->min_bytes = body->min_bytes;
-    st->targets = arena_alloc(&rq->arena, (st->context.count + 1) * sizeof(*st->targets));
-    size_t good = 0;
-    for (size_t i = 0; i < st->context.count; i++) {
-        resolve(st, i);
-        good += st->targets[i].order == ORDER_LOG;
-    }
-    if (good > 0 && body->isolation_level != 0 && body->isolation_level != 1) {
-        return refuse_isolation(st);
-    }
-    int32_t replica_id = rq->version >= 15 ? body->replica_state.replica_id : body->replica_id;
-    bool is_follower = refuse_followers(st, replica_id);
-    st->is_last = body->max_wait_ms <= 0 || good == 0 || is_follower;
     rq->on_abandon = on_abandon;
     timer_init(&rq->timer, on_timeout, rq);
-    if (!st->is_last) {
-        timers_arm(loop_timers(rq->io->loop), &rq->timer,
-                   loop_now_ms(rq->io->loop) + body->max_wait_ms);
-    }
-    evaluate(st);
+    enter(st, PHASE_RESOLVE);
+    go(st);
     return REQUEST_PARKED;
 }

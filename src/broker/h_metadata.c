@@ -335,7 +335,7 @@ enum request_verdict h_metadata(struct request *rq)
 {
     const struct metadata_request *body = rq->body;
     struct metadata_response *out = rq->response;
-    const struct image *im = io_thread_image(rq->io);
+    const struct image *im = request_image(rq);
     bool is_all = rq->version == 0 ? body->topics.count == 0 : body->topics.count < 0;
     size_t asked = body->topics.count > 0 ? to_size(body->topics.count) : 0;
     struct uuid *ids = arena_alloc(&rq->arena, (asked + 1) * sizeof(ids[0]));
@@ -490,7 +490,7 @@ enum request_verdict h_describe_topic_partitions(struct request *rq)
 {
     const struct describe_topic_partitions_request *body = rq->body;
     struct describe_topic_partitions_response *out = rq->response;
-    const struct image *im = io_thread_image(rq->io);
+    const struct image *im = request_image(rq);
     bool is_all = body->topics.count <= 0;
     struct str *names;
     size_t count;

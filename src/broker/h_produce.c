@@ -8,8 +8,12 @@
  * like the others, so that the next request of its connection sees what it wrote.
  *
  * Of a partition that is named twice only the last batch is written, and one answer given (observed
- * of 4.4). Large compressed batches are inflated on a worker; the connection starts nothing else
- * meanwhile, so that the order within a partition stays (conn_hold_until, in dispatch).
+ * of 4.4).
+ *
+ * A request may name tens of thousands of partitions, and a batch may be long to check: the work is
+ * done in pieces of a turn of the loop (request_go_on), long batches are checked by a worker. The
+ * connection starts nothing else meanwhile (dispatch_hold), so that the order within a partition
+ * stays.
  */
 #include "broker/background.h"
 #include "broker/broker.h"
@@ -21,6 +25,13 @@
 #include "broker/request.h"
 #include "broker/topic_groups.h"
 
+#define PIECE            16     /* partitions between two looks at the clock */
+#define HEAVY_NS         200000 /* a batch that is longer to check goes to a worker: */
+#define CRC_BYTES_A_NS   8
+#define RECORD_NS        12
+#define RECORD_BYTES_MIN 7
+#define WRITE_NS \
+    6000 /* what the first batch of a log in a turn costs at the end of it; each byte about 1 */
 #define TIMEOUT_LEAST_MS \
     1000 /* our acks wait for a disk: a client's timeout below this would only be noise */
 
@@ -34,7 +45,8 @@ struct entry {
     struct partition *p; /* a reference; NULL when refused before */
     struct plog_append append;
     struct validate_result validated;
-    bool is_heavy; /* to be validated by a worker */
+    bool is_heavy;   /* to be validated by a worker */
+    bool must_frame; /* so is its header */
     bool is_superseded;
 };
 
@@ -42,6 +54,10 @@ struct state {
     struct request *rq;
     struct entry *entries;
     int32_t count;
+    int32_t next; /* of the piece at hand */
+    bool is_held; /* dispatch_hold */
+    bool any_heavy;
+    bool is_transactional;
     int32_t pending; /* entries whose acknowledgement is awaited */
     bool staging;    /* h_produce is still at work: nobody finishes the request */
     bool has_error;
@@ -189,7 +205,9 @@ static void stage(struct state *st, struct entry *e)
     struct plog_append_result result;
     struct waiter *w = &e->waiter;
     *w = (struct waiter){.p = e->p, .io = rq->io, .rq = rq, .wake = on_acknowledged};
+    size_t dirty = rq->io->dirty_count;
     int r = partition_append_validated(e->p, rq->io, &e->append, &e->validated, &result, w);
+    loop_owe(rq->io->loop, to_i64((rq->io->dirty_count - dirty) * WRITE_NS + e->append.size));
     if (r >= 0 && result.error == KAFKA_ERROR_NONE) {
         st->pending++;
     }
@@ -203,7 +221,7 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
     const struct produce_request *body = rq->body;
     enum kafka_error error = KAFKA_ERROR_NONE;
     if (rq->version >= 13) {
-        const struct image_topic *t = image_topic_by_id(io_thread_image(rq->io), &e->topic_id);
+        const struct image_topic *t = image_topic_by_id(request_image(rq), &e->topic_id);
         error =
             t == NULL ? KAFKA_ERROR_UNKNOWN_TOPIC_ID : lookup_partition(rq, t, e->in->index, &e->p);
         e->topic = t == NULL ? (struct str){0} : t->name;
@@ -219,8 +237,6 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
         return false;
     }
     const char *message = NULL;
-    struct validate_rules rules;
-    plog_rules(e->p->pl, &rules);
     error = validate_request(e->in->records.ptr, e->in->records.len, rq->version,
                              &st->fails_request, &message);
     if (st->fails_request) {
@@ -237,30 +253,80 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
         !str_is(rq->client_id, "__admin_client")) {
         error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
     }
-    if (error == KAFKA_ERROR_NONE) {
-        error = validate_frame(e->in->records.ptr, e->in->records.len, &rules, rq->version,
-                               &e->append.batch, &message);
-        if (error == KAFKA_ERROR_INVALID_RECORD || error == KAFKA_ERROR_UNKNOWN_SERVER_ERROR) {
-            /* A refusal of the log, not of the request: Kafka then tells where the log starts. */
-            struct plog_offsets offsets;
-            plog_offsets(e->p->pl, &offsets);
-            e->out->log_start_offset = offsets.log_start;
-        }
-    }
     if (error != KAFKA_ERROR_NONE) {
         refuse(e, error, message);
         return false;
     }
     e->append.blob = rq->blob;
     e->append.bytes = (uint8_t *)(uintptr_t)e->in->records.ptr; /* ours alone: stamped in place */
-    e->append.size = e->append.batch.size;
     e->append.origin = PLOG_CLIENT;
     e->append.leader_epoch = atomic_load_explicit(&e->p->leader_epoch, memory_order_relaxed);
     e->append.now_ms = loop_wall_ms(rq->io->loop);
     e->append.arena = &rq->arena;
-    e->append.may_defer = true;
-    e->is_heavy = validate_is_heavy(&e->append.batch);
     return true;
+}
+
+/* What the log asks of the header, and the CRC. Loop, or a worker; true when the batch is good so
+ * far. */
+static bool check_frame(struct state *st, struct entry *e)
+{
+    struct validate_rules rules;
+    const char *message = NULL;
+    plog_rules(e->p->pl, &rules);
+    enum kafka_error error = validate_frame(e->in->records.ptr, e->in->records.len, &rules,
+                                            st->rq->version, &e->append.batch, &message);
+    if (error == KAFKA_ERROR_NONE) {
+        e->append.size = e->append.batch.size;
+        return true;
+    }
+    if (error == KAFKA_ERROR_INVALID_RECORD || error == KAFKA_ERROR_UNKNOWN_SERVER_ERROR) {
+        /* A refusal of the log, not of the request: Kafka then tells where the log starts. */
+        struct plog_offsets offsets;
+        plog_offsets(e->p->pl, &offsets);
+        e->out->log_start_offset = offsets.log_start;
+    }
+    refuse(e, error, message);
+    return false;
+}
+
+static void drop(struct state *st, struct entry *e)
+{
+    st->has_error = true;
+    e->append.blob = NULL; /* not to be staged */
+    e->p = partition_unref(e->p);
+}
+
+static bool is_long_to_check(const struct records *records)
+{
+    struct batch b;
+    if (records->ptr == NULL || batch_peek_header(records->ptr, records->len, &b) < 0) {
+        return false;
+    }
+    int64_t count = min_i64(max_i64(b.records_count, 0), to_i64(records->len / RECORD_BYTES_MIN));
+    return to_i64(records->len / CRC_BYTES_A_NS) + count * RECORD_NS > HEAVY_NS;
+}
+
+static void check_one(struct state *st, struct entry *e)
+{
+    if (!check_entry(st, e, !is_in_transaction(&e->in->records))) {
+        drop(st, e);
+        return;
+    }
+    e->must_frame = is_long_to_check(&e->in->records);
+    e->is_heavy = e->must_frame;
+    if (!e->is_heavy) {
+        if (!check_frame(st, e)) {
+            drop(st, e);
+            return;
+        }
+        e->is_heavy = validate_is_heavy(&e->append.batch);
+    }
+    if (!e->is_heavy) {
+        e->append.may_defer = true;
+        plog_validate(e->p->pl, &e->append, &e->validated);
+        e->is_heavy = e->validated.is_unfinished;
+    }
+    st->any_heavy = st->any_heavy || e->is_heavy;
 }
 
 static void park(struct state *st)
@@ -278,34 +344,139 @@ static void validate_heavy(struct request *rq)
     for (int32_t i = 0; i < st->count; i++) {
         struct entry *e = &st->entries[i];
         if (e->p != NULL && e->is_heavy) {
+            if (e->must_frame && !check_frame(st, e)) {
+                drop(st, e);
+                continue;
+            }
             e->append.may_defer = false;
             plog_validate(e->p->pl, &e->append, &e->validated);
         }
     }
 }
 
-static void stage_all(struct state *st)
+static void hold(struct state *st)
 {
-    st->staging = true;
-    for (int32_t i = 0; i < st->count; i++) {
-        struct entry *e = &st->entries[i];
-        if (!e->is_superseded && e->p != NULL && e->append.blob != NULL) {
-            stage(st, e);
-        }
+    if (!st->is_held) {
+        st->is_held = true;
+        dispatch_hold(st->rq);
     }
-    st->staging = false;
 }
 
-static void on_validated(struct request *rq)
+static void let_go(struct state *st)
+{
+    if (st->is_held) {
+        st->is_held = false;
+        dispatch_release_hold(st->rq);
+    }
+}
+
+/* True: a piece is done, and there is no time for another. */
+static bool is_late(const struct state *st)
+{
+    return st->next % PIECE == 0 && st->next < st->count && loop_slice_is_over(st->rq->io->loop);
+}
+
+static void stage_some(struct request *rq);
+
+/* Stages batches; false: there are more, in the next turn. */
+static bool stage_piece(struct state *st)
+{
+    struct loop *loop = st->rq->io->loop;
+    st->staging = true;
+    for (bool is_first = true; st->next < st->count; st->next++) {
+        struct entry *e = &st->entries[st->next];
+        if (e->is_superseded || e->p == NULL || e->append.blob == NULL) {
+            continue;
+        }
+        if (!loop_may_owe(loop, WRITE_NS + to_i64(e->append.size)) ||
+            (!is_first && loop_slice_is_over(loop))) {
+            hold(st);
+            request_go_on(st->rq, stage_some);
+            return false;
+        }
+        is_first = false;
+        stage(st, e);
+    }
+    st->staging = false;
+    let_go(st);
+    return true;
+}
+
+static void stage_some(struct request *rq)
 {
     struct state *st = rq->state;
-    dispatch_release_hold(rq);
-    stage_all(st);
+    if (!stage_piece(st)) {
+        return;
+    }
     if (st->pending == 0) {
         finish(st);
     } else {
         park(st);
     }
+}
+
+static void on_validated(struct request *rq)
+{
+    struct state *st = rq->state;
+    st->next = 0;
+    stage_some(rq);
+}
+
+static enum request_verdict check_piece(struct state *st);
+
+static void check_some(struct request *rq)
+{
+    struct state *st = rq->state;
+    switch (check_piece(st)) {
+    case REQUEST_DONE:
+        request_finish(rq);
+        break;
+    case REQUEST_CLOSE:
+        request_fail(rq);
+        break;
+    case REQUEST_SILENT:
+        request_finish_silent(rq);
+        break;
+    case REQUEST_PARKED:
+        break;
+    }
+}
+
+/* Checks the partitions, and goes on to staging them. */
+static enum request_verdict check_piece(struct state *st)
+{
+    while (st->next < st->count) {
+        struct entry *e = &st->entries[st->next++];
+        if (!e->is_superseded) {
+            check_one(st, e);
+        }
+        if (is_late(st)) {
+            hold(st);
+            request_go_on(st->rq, check_some);
+            return REQUEST_PARKED;
+        }
+    }
+    if (st->fails_request) {
+        for (int32_t i = 0; i < st->count; i++) {
+            refuse(&st->entries[i], st->request_error, st->request_message);
+        }
+        let_go(st);
+        return verdict_of(st);
+    }
+    if (st->any_heavy) {
+        hold(st);
+        background_offload(st->rq, validate_heavy, on_validated);
+        return REQUEST_PARKED;
+    }
+    st->next = 0;
+    if (!stage_piece(st)) {
+        return REQUEST_PARKED;
+    }
+    if (st->pending == 0) {
+        return verdict_of(st);
+    }
+    park(st);
+    return REQUEST_PARKED;
 }
 
 /* The earlier entry of the same partition is superseded, and its place in the answer taken over. */
@@ -369,15 +540,23 @@ lay_out(struct state *st, const struct produce_request *body, struct produce_res
     topic_groups_release(&tg);
 }
 
-enum request_verdict h_produce(struct request *rq)
+void produce_prepare(struct request *rq)
 {
-    const struct produce_request *body = rq->body;
     struct state *st = arena_alloc(&rq->arena, sizeof(*st));
     st->rq = rq;
     rq->state = st;
-    lay_out(st, body, rq->response);
-    bool is_transactional = has_transactional(body);
-    if (is_transactional &&
+    lay_out(st, rq->body, rq->response);
+    st->is_transactional = has_transactional(rq->body);
+}
+
+enum request_verdict h_produce(struct request *rq)
+{
+    const struct produce_request *body = rq->body;
+    if (rq->state == NULL) {
+        produce_prepare(rq);
+    }
+    struct state *st = rq->state;
+    if (st->is_transactional &&
         (str_is_null(body->transactional_id) ||
          !authorize(rq, ACL_WRITE, RESOURCE_TRANSACTIONAL_ID, body->transactional_id))) {
         for (int32_t i = 0; i < st->count; i++) {
@@ -386,38 +565,5 @@ enum request_verdict h_produce(struct request *rq)
         st->has_error = st->count > 0;
         return verdict_of(st);
     }
-    bool any_heavy = false;
-    for (int32_t i = 0; i < st->count; i++) {
-        struct entry *e = &st->entries[i];
-        if (e->is_superseded) {
-            continue;
-        }
-        if (!check_entry(st, e, !is_in_transaction(&e->in->records))) {
-            st->has_error = true;
-            e->p = partition_unref(e->p);
-        } else {
-            if (!e->is_heavy) {
-                plog_validate(e->p->pl, &e->append, &e->validated);
-                e->is_heavy = e->validated.is_unfinished;
-            }
-            any_heavy = any_heavy || e->is_heavy;
-        }
-    }
-    if (st->fails_request) {
-        for (int32_t i = 0; i < st->count; i++) {
-            refuse(&st->entries[i], st->request_error, st->request_message);
-        }
-        return verdict_of(st);
-    }
-    if (any_heavy) {
-        dispatch_hold(rq);
-        background_offload(rq, validate_heavy, on_validated);
-        return REQUEST_PARKED;
-    }
-    stage_all(st);
-    if (st->pending == 0) {
-        return verdict_of(st);
-    }
-    park(st);
-    return REQUEST_PARKED;
+    return check_piece(st);
 }

@@ -17,7 +17,7 @@ static void describe_one(struct request *rq,
                                  ? lookup_by_name(rq, topic, out->partition_index, &p)
                                  : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
     if (error == KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION &&
-        image_topic_by_name(io_thread_image(rq->io), topic) == NULL) {
+        image_topic_by_name(request_image(rq), topic) == NULL) {
         struct str problem = controller_topic_name_problem(topic);
         error = str_is_null(problem) ? error : KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
         out->error_message = str_is_null(problem) ? str_from(kafka_error_message(error)) : problem;

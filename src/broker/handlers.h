@@ -12,4 +12,11 @@
 API_HANDLERS(ROW)
 #undef ROW
 
+/* The part of Produce that needs no loop. rq->state is set then. */
+void produce_prepare(struct request *rq);
+/* The part of Fetch that needs no loop: its partitions, from the request and its session. rq->state
+ * is set then. */
+void fetch_prepare(struct request *rq, int64_t now_ms);
+size_t fetch_size(struct request *rq); /* how many its session has */
+
 #endif

@@ -13,6 +13,7 @@
 #include "broker/partition.h"
 
 #define FREE_REQUESTS_MAX 256
+#define WAKE_FIRST_MAX    8 /* started requests of a connection */
 #define STORAGE_REPORT_MS 5000
 
 static void write_dirty(struct turn_task *task, void *ctx)
@@ -71,23 +72,75 @@ void io_thread_flush_later(struct io_thread *io, struct partition *p, int64_t de
     arm_later(io);
 }
 
+static struct waiter *next_to_wake(struct io_thread *io)
+{
+    struct list *node = list_pop_front(&io->waking);
+    node = node != NULL ? node : list_pop_front(&io->waking_late);
+    return node == NULL ? NULL : list_entry(node, struct waiter, ready_link);
+}
+
+/* Those whose connections wait for much come after the others. */
+static void sort_ready(struct io_thread *io, struct list *ready)
+{
+    for (struct list *node; (node = list_pop_front(ready)) != NULL;) {
+        const struct waiter *w = list_entry(node, struct waiter, ready_link);
+        bool is_late = conn_started(w->rq->slot.cn) > WAKE_FIRST_MAX;
+        list_push_back(is_late ? &io->waking_late : &io->waking, node);
+    }
+}
+
+/* Wakes who is ready, as long as the slice lasts. */
 static void wake_ready(struct io_thread *io)
 {
-    struct list batch;
-    list_init(&batch);
+    loop_begin_slice(io->loop);
     for (;;) {
+        struct list ready;
+        list_init(&ready);
         lock_take(&io->ready_lock);
-        list_splice_back(&batch, &io->ready);
-        io->is_wake_posted = !list_is_empty(&batch);
+        list_splice_back(&ready, &io->ready);
+        io->is_wake_posted = !list_is_empty(&ready) || !list_is_empty(&io->waking) ||
+                             !list_is_empty(&io->waking_late);
         lock_give(&io->ready_lock);
-        if (list_is_empty(&batch)) {
+        sort_ready(io, &ready);
+        struct waiter *w = next_to_wake(io);
+        if (w == NULL) {
             return;
         }
-        for (struct list *node; (node = list_pop_front(&batch)) != NULL;) {
-            struct waiter *w = list_entry(node, struct waiter, ready_link);
+        for (; w != NULL; w = next_to_wake(io)) {
             w->wake(w);
+            if (loop_slice_is_over(io->loop)) {
+                loop_at_next_turn(io->loop, &io->ready_task);
+                return;
+            }
         }
     }
+}
+
+static void run_going_on(struct turn_task *task, void *ctx)
+{
+    struct io_thread *io = ctx;
+    loop_begin_slice(io->loop);
+    struct list now;
+    list_init(&now);
+    list_splice_back(&now, &io->going_on);
+    while (!list_is_empty(&now)) {
+        struct request *rq = list_entry(list_pop_front(&now), struct request, link);
+        rq->go_on(rq);
+        if (loop_slice_is_over(io->loop)) {
+            break;
+        }
+    }
+    list_splice_back(&now, &io->going_on); /* who was left out comes first */
+    list_splice_back(&io->going_on, &now);
+    if (!list_is_empty(&io->going_on)) {
+        loop_at_next_turn(io->loop, task);
+    }
+}
+
+void io_thread_go_on(struct io_thread *io, struct request *rq)
+{
+    list_push_back(&io->going_on, &rq->link);
+    loop_at_next_turn(io->loop, &io->go_on_task);
 }
 
 static void wake_at_turn_end(struct turn_task *task, void *ctx)
@@ -108,6 +161,12 @@ static void drop_image(struct turn_task *task, void *ctx)
     io->image = image_unref(io->image);
 }
 
+static void look_for_room(void *ctx)
+{
+    struct io_thread *io = ctx;
+    background_look(io->br->background);
+}
+
 int io_thread_new(struct broker *br,
                   size_t index,
                   const struct conn_handler *handler,
@@ -118,6 +177,9 @@ int io_thread_new(struct broker *br,
     io->index = index;
     lock_init(&io->ready_lock, LOCK_IO_EVENTS);
     list_init(&io->ready);
+    list_init(&io->waking);
+    list_init(&io->waking_late);
+    list_init(&io->going_on);
     list_init(&io->free_requests);
     writer_init(&io->writer);
     io->ready_job.run = wake_from_mailbox;
@@ -125,6 +187,7 @@ int io_thread_new(struct broker *br,
     turn_task_init(&io->write_task, TURN_APPEND, write_dirty, io);
     turn_task_init(&io->ready_task, TURN_WAKE, wake_at_turn_end, io);
     turn_task_init(&io->image_task, TURN_FREE, drop_image, io);
+    turn_task_init(&io->go_on_task, TURN_APPEND, run_going_on, io);
     struct loop_options options = {
         .clock = br->clock, .logger = br->logger, .metrics = &br->metrics};
     int r = loop_new(&options, &io->loop);
@@ -138,6 +201,9 @@ int io_thread_new(struct broker *br,
         .metrics = &br->metrics,
         .request_bytes_max = to_size(config_get_int(br->config, "socket.request.max.bytes")),
         .idle_ms = config_get_int(br->config, "connections.max.idle.ms"),
+        .answers = &br->answers,
+        .on_room = look_for_room,
+        .on_room_ctx = io,
     };
     conns.handler.ctx = io;
     r = conn_set_new(io->loop, &conns, &io->conns);

@@ -35,7 +35,9 @@ struct io_thread {
     struct turn_task write_task;
     struct turn_task ready_task;
     struct turn_task image_task; /* lets go of the turn's image */
-    struct partition **dirty;    /* references: logs that this turn has staged to first */
+    struct turn_task go_on_task;
+    struct list going_on;     /* struct request by link: work that the last turns had no time for */
+    struct partition **dirty; /* references: logs that this turn has staged to first */
     size_t dirty_count;
     size_t dirty_cap;
     struct list free_requests; /* struct request by link; at most FREE_REQUESTS_MAX */
@@ -47,7 +49,9 @@ struct io_thread {
     struct timer later_timer;
     struct lock ready_lock; /* LOCK_IO_EVENTS */
     struct list ready;      /* ready_lock: struct waiter by ready_link */
-    bool is_wake_posted;    /* ready_lock: ready_job is on its way */
+    struct list waking_late;
+    struct list waking;  /* the same, this thread's own: taken off it, and not woken yet */
+    bool is_wake_posted; /* ready_lock: ready_job is on its way */
     struct job ready_job;
     struct log_limit storage_limit;
     struct log_limit frame_limit;
@@ -77,6 +81,9 @@ must_check bool io_thread_push_ready(struct io_thread *io, struct waiter *w);
 /* Any thread. self: the io thread that calls, or NULL. */
 void io_thread_wake(struct io_thread *io, struct io_thread *self);
 void io_thread_cancel_ready(struct io_thread *io, struct waiter *w);
+
+/* rq->go_on in the next turn. */
+void io_thread_go_on(struct io_thread *io, struct request *rq);
 
 /* One rate-limited line about a log that could not be written. */
 void io_thread_report_storage(struct io_thread *io, struct partition *p, int err);

@@ -30,7 +30,7 @@ enum kafka_error lookup_partition(struct request *rq,
 enum kafka_error
 lookup_by_name(struct request *rq, struct str topic, int32_t number, struct partition **ret)
 {
-    return lookup_partition(rq, image_topic_by_name(io_thread_image(rq->io), topic), number, ret);
+    return lookup_partition(rq, image_topic_by_name(request_image(rq), topic), number, ret);
 }
 
 enum kafka_error lookup_by_id(struct request *rq,
@@ -39,7 +39,7 @@ enum kafka_error lookup_by_id(struct request *rq,
                               struct partition **ret,
                               const struct image_topic **ret_topic)
 {
-    *ret_topic = image_topic_by_id(io_thread_image(rq->io), id);
+    *ret_topic = image_topic_by_id(request_image(rq), id);
     return *ret_topic == NULL ? KAFKA_ERROR_UNKNOWN_TOPIC_ID
                               : lookup_partition(rq, *ret_topic, number, ret);
 }

@@ -6,8 +6,11 @@
  *   REQUEST_DONE    rq->response is filled: dispatch encodes and answers it now
  *   REQUEST_PARKED  somebody will call request_finish (or request_fail) later, on this loop
  *   REQUEST_CLOSE   no answer: the connection ends when its turn comes (acks=0 errors, what Kafka
- * closes) REQUEST_SILENT  no answer, the connection goes on (acks=0) All memory of a request is in
- * rq->arena (reset after the answer); strings and records of the decoded body point into rq->blob.
+ * closes) REQUEST_SILENT  no answer, the connection goes on (acks=0) A request that is too long for
+ * a turn of the loop is decoded, handled and encoded by a worker: then request_image is its own,
+ * and what belongs to the loop (timers) must be left alone. Produce and Fetch always run on the
+ * loop, in pieces (request_go_on). All memory of a request is in rq->arena (reset after the
+ * answer); strings and records of the decoded body point into rq->blob.
  */
 #ifndef BROKER_REQUEST_H
 #define BROKER_REQUEST_H
@@ -17,8 +20,10 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/timers.h"
+#include "broker/background.h"
 #include "meta/image.h"
 #include "net/conn.h"
+#include "wire/cursor.h"
 #include "wire/gen/api.h"
 #include "wire/gen/messages.h"
 
@@ -48,6 +53,7 @@ struct request {
     void *response;       /* generated struct, msg_init'ed before the handler runs */
     struct arena arena;
     int64_t received_ns;                    /* machine clock */
+    int64_t received_ms;                    /* time of its loop */
     struct timer timer;                     /* for whoever parks it; disarmed by request_finish */
     void *state;                            /* of the handler, in the arena */
     void (*on_abandon)(struct request *rq); /* the connection died while parked: unhook and call
@@ -56,10 +62,31 @@ struct request {
     bool is_abandoned;
     bool is_settled;  /* answered, or never to be */
     struct list link; /* for whoever parks it */
+    struct image
+        *image; /* a reference, of one that a worker has or had; NULL: the image of the turn */
+    struct heavy_task heavy;      /* of dispatch, while a worker has it */
+    struct cursor input;          /* what the worker decodes */
+    struct rope encoded;          /* the answer, where a worker has encoded it; */
+    int encode_result;            /* negative: it could not */
+    enum request_verdict verdict; /* of the handler, where a worker ran it */
+    bool is_decoded;
+    int64_t charge; /* to background_give at its end */
+    void (*go_on)(struct request *rq);
+    /* Each once, on the thread that encodes the answer, a worker where it is long; may be NULL. The
+     * first puts it together, the second lets go of what it borrowed (also when it could not be
+     * encoded). */
+    void (*before_encoding)(struct request *rq);
+    void (*after_encoding)(struct request *rq);
 };
 
 /* Encodes rq->response and answers; the request is recycled at the end of the turn. */
 void request_finish(struct request *rq);
+/* Calls go_on(rq) in the next turn, in a slice that it shares with others like it: it does a piece
+ * of its work, and looks at loop_slice_is_over. Uses rq->link; the connection may go meanwhile
+ * (on_abandon). */
+void request_go_on(struct request *rq, void (*go_on)(struct request *rq));
+/* The image that the request uses throughout. */
+struct image *request_image(struct request *rq);
 /* Closes the connection when this request's turn comes. */
 void request_fail(struct request *rq);
 /* No answer; the connection goes on. */

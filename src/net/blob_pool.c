@@ -16,6 +16,7 @@
 enum {
     CLASSES = 13, /* 512 bytes .. 2 MiB */
     EXACT_STEP = 64 << 10,
+    MAPPED_BYTES = 256 << 10, /* pieces of memory that are mapped by themselves */
 };
 
 static_assert(BLOB_POOL_CLASS_MIN << (CLASSES - 1) == BLOB_POOL_CLASS_MAX, "one class a power");
@@ -185,7 +186,7 @@ struct blob *blob_pool_grow(struct blob_pool *bp,
     if (size <= b->cap) {
         return b;
     }
-    if (b->cap <= BLOB_POOL_CLASS_MAX || size > SIZE_MAX / 2) {
+    if (b->cap < MAPPED_BYTES || size > SIZE_MAX / 2) {
         struct blob *to = blob_pool_take(bp, size, use);
         if (to != NULL) {
             memcpy(to->data, b->data, used);
@@ -193,7 +194,7 @@ struct blob *blob_pool_grow(struct blob_pool *bp,
         }
         return to;
     }
-    /* Beyond the classes: the system moves pages, nothing is copied. */
+    /* The system moves pages, nothing is copied. */
     size_t more = cap_of(size) - b->cap;
     if (!conn_memory_take(bp->cm, more, use)) {
         return NULL;

@@ -229,6 +229,7 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     list_init(&cs->ready);
     list_init(&cs->backlog);
     list_init(&cs->dirty);
+    list_init(&cs->dirty_late);
     list_init(&cs->waiting);
     list_init(&cs->dying);
     list_init(&cs->released);

@@ -5,9 +5,9 @@
  * callback only marks it and puts it on the ready list, and the pump, once a turn, goes through
  * that list in order, until its slice of the turn is over; what is left comes first in the next
  * turn. A connection leaves the list when it is drained, or blocked by one of its bounds: whoever
- * lifts the bound puts it back. One that has used up its share of a turn goes to the backlog, which
- * has what the others leave of the slice, and one connection at least: who asks little waits only
- * for others who ask little.
+ * lifts the bound puts it back. One that has used up its share of a turn, or had much to say when
+ * it was last pumped, goes to the backlog, which has what the others leave of the slice, and one
+ * connection at least: who asks little waits only for others who ask little.
  *
  * Receive memory. Small requests of all connections are received into one shared blob of the loop,
  * one behind the other, and hold references of it. What is left of a frame that is not whole is
@@ -72,7 +72,7 @@ bool conn_has_input(const struct conn *cn)
 void conn_make_ready(struct conn *cn)
 {
     if (!cn->is_dead && !list_is_linked(&cn->ready)) {
-        list_push_back(&cn->cs->ready, &cn->ready);
+        list_push_back(cn->is_greedy ? &cn->cs->backlog : &cn->cs->ready, &cn->ready);
         loop_at_next_turn(cn->cs->loop, &cn->cs->pump_task);
     }
 }
@@ -280,6 +280,7 @@ static enum fill fill(struct conn *cn)
     if (!prepare(cn, &room)) {
         return FILL_MEMORY;
     }
+    room = min_size(room, CONN_FILL_MAX);
     ssize_t n;
     do {
         n = recv(cn->fd, cn->in->data + cn->in_end, room, 0);
@@ -458,6 +459,9 @@ static void pump(struct conn *cn)
     cn->is_pumping = true; /* an answer given meanwhile need not make it ready */
     pump_input(cn);
     cn->is_pumping = false;
+    bool is_of_turn = cn->turn == cn->cs->turn;
+    cn->is_greedy = is_of_turn && (cn->turn_frames > CONN_GREEDY_FRAMES ||
+                                   loop_turn_ns(cn->cs->loop) - cn->cs->pump_ns > CONN_QUANTUM_NS);
     if (!cn->is_dead && cn->out.bytes > 0 && cn->is_writable) {
         conn_out_make_dirty(cn); /* the last turn had sent enough */
     }

@@ -7,6 +7,9 @@
  * first bytes of a body share a segment and nothing waits for an acknowledgement (TCP_NODELAY is
  * set as well).
  *
+ * Small answers leave first; those of connections that have much to say, and large ones, have what
+ * is left of the slice, and one of them at least.
+ *
  * A send that comes back short waits for the next edge of the socket. What is left of small answers
  * is copied then: they share memory with others', and would keep all of it.
  *
@@ -314,7 +317,7 @@ static void settle(struct conn *cn)
         size_t len = run->len;
         if (run->type == ROPE_FILE) {
             rope_add_file(&out, run->file, run->position, len);
-        } else if (len > CONN_COPY_MAX || run->blob == cn->tail) {
+        } else if (len > CONN_COPY_MAX || run->blob == NULL || run->blob->cap <= CONN_COPY_MAX) {
             rope_add_memory(&out, run->ptr, len, run->blob);
         } else {
             if (cn->tail == NULL || cn->tail->cap - cn->tail_used < len) {
@@ -369,28 +372,32 @@ static void send_out(struct conn *cn)
     }
     conn_end_if_done(cn);
     if (conn_has_input(cn)) {
-        conn_make_ready(cn);
+        conn_put_off(cn); /* it was stopped for what it had not taken */
     }
 }
 
 void conn_out_send_all(struct turn_task *task, void *ctx)
 {
-    (void)task;
     struct conn_set *cs = ctx;
     loop_begin_slice(cs->loop);
-    bool has_sent_large = false;
-    while (!list_is_empty(&cs->dirty) && !loop_slice_is_over(cs->loop)) {
-        struct conn *cn = list_entry(list_pop_front(&cs->dirty), struct conn, dirty);
-        bool is_large = cn->out.bytes > CONN_SHARED_BYTES;
-        if (is_large && has_sent_large && loop_turn_ns(cs->loop) > CONN_QUANTUM_NS) {
-            conn_put_off(cn); /* small answers need not wait for it */
-            continue;
+    do {
+        struct list *node = list_pop_front(&cs->dirty);
+        if (node == NULL) {
+            break;
         }
-        send_out(cn);
-        has_sent_large = has_sent_large || is_large;
+        struct conn *cn = list_entry(node, struct conn, dirty);
+        if (cn->is_greedy || cn->out.bytes > CONN_SHARED_BYTES) {
+            list_push_back(&cs->dirty_late, node);
+        } else {
+            send_out(cn);
+        }
+    } while (!loop_slice_is_over(cs->loop));
+    loop_begin_slice(cs->loop);
+    while (!list_is_empty(&cs->dirty_late) && !loop_slice_is_over(cs->loop)) {
+        send_out(list_entry(list_pop_front(&cs->dirty_late), struct conn, dirty));
     }
-    if (!list_is_empty(&cs->dirty)) {
-        loop_at_next_turn(cs->loop, &cs->send_task);
+    if (!list_is_empty(&cs->dirty) || !list_is_empty(&cs->dirty_late)) {
+        loop_at_next_turn(cs->loop, task);
     }
     loop_at_turn_end(cs->loop, &cs->free_task);
 }

@@ -20,8 +20,10 @@ enum {
         4 << 10, /* a partial frame up to this is copied to where the rest will be received */
     CONN_TRUST_MIN =
         32 << 10, /* after a frame above this the next one gets a blob of its own at once */
-    CONN_TURN_BYTES = 256 << 10,                   /* read from one connection in one turn */
-    CONN_TURN_LARGE_BYTES = 2 << 20,               /* the same in the middle of one large frame */
+    CONN_TURN_BYTES = 256 << 10,     /* read from one connection in one turn */
+    CONN_TURN_LARGE_BYTES = 2 << 20, /* the same in the middle of one large frame */
+    CONN_GREEDY_FRAMES = 8,
+    CONN_FILL_MAX = 256 << 10,                     /* received by one call */
     CONN_TURN_FRAMES = 64,                         /* offered from one connection in one turn */
     CONN_TURN_SEND_BYTES = (1 << 20) + (64 << 10), /* sent to one connection in one turn */
     CONN_QUANTUM_NS = 150000, /* one connection's frames in one turn, but for the first */
@@ -35,7 +37,7 @@ enum {
 struct conn {
     struct list node;    /* in cs->by_activity, oldest first; or cs->dying */
     struct list ready;   /* in cs->ready or cs->backlog */
-    struct list dirty;   /* in cs->dirty */
+    struct list dirty;   /* in cs->dirty or cs->dirty_late */
     struct list waiting; /* in cs->waiting: memory */
     struct conn_set *cs; /* borrowed */
     int fd;              /* owned; -1: closed */
@@ -58,6 +60,7 @@ struct conn {
     bool has_hangup;   /* the end of the stream may follow the bytes without a further edge */
     bool is_at_end;    /* the peer has ended its side */
     bool is_pumping;   /* its frames are being offered */
+    bool is_greedy;    /* had much to say when it was last pumped: those who had not come first */
     bool is_held;      /* CONN_HOLD */
     bool is_closing;   /* no more input; ends when the output is done */
     bool is_bad;       /* closing for the length of a frame */
@@ -94,6 +97,7 @@ struct conn_set {
     struct list ready;   /* something has happened: first in each turn */
     struct list backlog; /* they have had their share of a turn and want more */
     struct list dirty;
+    struct list dirty_late; /* those that can wait a little */
     struct list waiting;
     struct list dying;
     struct list released;       /* struct conn_slot */

@@ -30,8 +30,9 @@ enum {
     TURN_LONG_NS = 2 * NS_PER_MS,
     TURN_SUSPECT_NS = NS_PER_MS / 2, /* a turn that lasted so long is looked at closer */
     CPU_READ_NS = 50000,
-    TURN_BUDGET_NS = 600000, /* then slices get their least only */
-    SLICE_LEAST_NS = 100000,
+    TURN_BUDGET_NS = 300000, /* then slices get their least only */
+    SLICE_LEAST_NS = 50000,
+    TURN_OWED_NS = 400000, /* left for the end of a turn */
     TURN_ROUNDS_MAX =
         1000, /* tasks that queue each other without end stop here till the next turn */
 };
@@ -401,6 +402,11 @@ bool loop_slice_is_over(const struct loop *lp)
 void loop_owe(struct loop *lp, int64_t ns)
 {
     lp->owed_ns += ns;
+}
+
+bool loop_may_owe(const struct loop *lp, int64_t ns)
+{
+    return lp->owed_ns == 0 || lp->owed_ns + ns <= TURN_OWED_NS || lp->is_sweep;
 }
 
 struct timers *loop_timers(struct loop *lp)

@@ -69,6 +69,8 @@ void loop_begin_slice(struct loop *lp);
 bool loop_slice_is_over(const struct loop *lp);
 /* Work was done that will cost so much more at the end of this turn. */
 void loop_owe(struct loop *lp, int64_t ns);
+/* May this turn owe so much more? What is large by itself may be owed when nothing else is. */
+bool loop_may_owe(const struct loop *lp, int64_t ns);
 
 /* Timers of this loop; deadlines on the time of loop_now_ms. */
 struct timers *loop_timers(struct loop *lp);

@@ -304,9 +304,10 @@ const struct attack attacks[] = {
     {"flood", .frames = frames_api_versions, .connections = 8, .flags = ATTACK_READS},
     {"flood-wide", .frames = frames_api_versions, .connections = 200, .flags = ATTACK_READS},
     {"flood-produce", .frames = frames_small_produce, .connections = 50, .flags = ATTACK_READS},
-    {"elements", .frames = frames_many_elements, .connections = 10, .flags = ATTACK_READS},
+    {"elements", .frames = frames_many_elements, .connections = 4, .flags = ATTACK_READS},
     {"bombs", .frames = frames_bombs, .connections = 10, .flags = ATTACK_READS},
     {"tiny-records", .frames = frames_tiny_records, .connections = 10, .flags = ATTACK_READS},
+    {"huge-batches", .frames = frames_huge_batches, .connections = 2, .flags = ATTACK_READS},
     {"large-batches", .frames = frames_large_batches, .connections = 4, .flags = ATTACK_READS},
     {"produce-wide", .frames = frames_produce_wide, .connections = 10, .flags = ATTACK_READS},
     {"new-producers", .frames = frames_new_producers, .connections = 4,
@@ -345,7 +346,7 @@ pid_t attack_start(const struct attack *at, const struct sockaddr_in *server)
         return pid;
     }
     IGNORE(prctl(PR_SET_PDEATHSIG, SIGKILL) != 0);
-    IGNORE(setpriority(PRIO_PROCESS, 0, NICE) != 0);
+    IGNORE(nice(NICE) == -1);
     struct rlimit limit;
     check(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     limit.rlim_cur = limit.rlim_max;

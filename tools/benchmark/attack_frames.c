@@ -512,6 +512,11 @@ void frames_tiny_records(struct buf *b)
 void frames_large_batches(struct buf *b)
 {
     add_produce(b, CODEC_NONE, 10, 100000);
+}
+
+/* To a topic that takes 100 MB. */
+void frames_huge_batches(struct buf *b)
+{
     struct buf batch = {0};
     add_batch(&batch, CODEC_NONE, 1000000, 12);
     add_produce_of(b, "huge-0", &batch, 1);

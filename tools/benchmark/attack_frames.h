@@ -36,6 +36,7 @@ frames_builder frames_topics_made;
 frames_builder frames_configs_altered;
 frames_builder frames_tiny_records;
 frames_builder frames_large_batches;
+frames_builder frames_huge_batches;
 frames_builder frames_produce_wide;
 frames_builder frames_producer_ids;
 frames_builder frames_new_producers;

@@ -208,7 +208,7 @@ int64_t plog_size_bytes(struct plog *pl)
 int64_t plog_first_offset(struct plog *pl)
 {
     lock_take(&pl->lock);
-    int64_t offset = pl->segments[0]->base_offset;
+    int64_t offset = min_i64(pl->segments[0]->base_offset, pl->stale_base);
     lock_give(&pl->lock);
     return offset;
 }

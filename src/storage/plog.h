@@ -284,7 +284,8 @@ must_check int plog_apply_retention(struct plog *pl, int64_t now_ms);
  * never as the log is. Blocking. */
 int64_t plog_next_expiry(struct plog *pl);
 int64_t plog_size_bytes(struct plog *pl);
-int64_t plog_first_offset(struct plog *pl); /* of the first segment: log_start is this or beyond */
+/* Of the first segment, files that could not be removed included: log_start is this or beyond. */
+int64_t plog_first_offset(struct plog *pl);
 
 /* Persists what bounds recovery: a producer snapshot at `flushed`. *ret_recovery_point for the
  * checkpoint. Blocking. */

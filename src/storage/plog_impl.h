@@ -9,6 +9,7 @@
  *   plog_flush.c    stable storage, recovery points
  *   plog_metadata.c whose directory it is
  *   plog_replay.c   producers from snapshots and batches
+ *   recovery_txns.c which part of a torn .txnindex is good
  *   recovery.c      opening: what is there, what of it is good
  *
  * Functions that end in _locked want the log's lock held.
@@ -99,8 +100,10 @@ struct plog {
     /* The largest recovery point that may stand in a checkpoint file: when the log was cut below
      * it, no snapshot may make a recovery trust what lies under it. */
     int64_t told_point;
-    int write_error; /* of a write inside an append, for the next plog_write */
-    bool is_new;     /* its own name and partition.metadata are not stable */
+    int write_error;    /* of a write inside an append, for the next plog_write */
+    int64_t stale_base; /* of a segment below the first one whose file could not be removed;
+                           INT64_MAX: none. It will be there again after a restart. */
+    bool is_new;        /* its own name and partition.metadata are not stable */
     bool is_offline;
     bool is_changed; /* since it was opened: closing has something to do */
     bool has_grown;  /* for on_grown */
@@ -111,6 +114,10 @@ struct plog {
 };
 
 struct segment_io plog_io(const struct plog *pl, bool no_wait);
+/* recovery_txns.c. A segment's bad .txnindex keeps its good front when that holds every abort
+ * marker below `until`; *ret_kept says whether. */
+must_check int
+plog_keep_good_txns(struct plog *pl, struct segment *sg, int64_t until, bool *ret_kept);
 static inline struct segment *plog_active(const struct plog *pl)
 {
     return pl->segments[pl->segments_count - 1];

@@ -190,8 +190,10 @@ static int remove_front(struct plog *pl,
     struct segment_io io = plog_io(pl, false);
     bool has_txns = false;
     int first = 0;
+    int64_t stale_base = INT64_MAX;
     for (size_t i = 0; i < count; i++) {
         int err = segment_unlink_log(gone[i], &io);
+        stale_base = err < 0 ? min_i64(stale_base, gone[i]->base_offset) : stale_base;
         first = first < 0 ? first : err;
         has_txns = has_txns || gone[i]->txns.count > 0;
     }
@@ -216,6 +218,7 @@ static int remove_front(struct plog *pl,
     if (count > 0) {
         lock_take(&pl->lock);
         pl->names_made++; /* the next checkpoint makes their absence stable */
+        pl->stale_base = min_i64(pl->stale_base, stale_base);
         lock_give(&pl->lock);
     }
     return first;

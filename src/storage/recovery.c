@@ -117,6 +117,28 @@ static int load_txns(struct recovery *rc, const struct log_listing *ll, int64_t 
     return 0;
 }
 
+/* After a kill: a file that is torn behind the recovery point sends nobody back below it. */
+static int keep_good_txns(struct recovery *rc, int64_t *bad)
+{
+    struct plog *pl = rc->pl;
+    int64_t point = rc->how->recovery_point;
+    *bad = INT64_MAX;
+    for (size_t i = 0; i < pl->segments_count; i++) {
+        struct segment *sg = pl->segments[i];
+        bool is_kept = !sg->txns.is_bad || sg->base_offset >= point;
+        if (!is_kept) {
+            int err = plog_keep_good_txns(pl, sg, point, &is_kept);
+            if (err < 0) {
+                return err;
+            }
+        }
+        if (!is_kept) {
+            *bad = min_i64(*bad, sg->base_offset);
+        }
+    }
+    return 0;
+}
+
 static bool has_both_indexes(const struct log_listing *ll, int64_t base_offset)
 {
     unsigned both = SIDE_INDEX | SIDE_TIME_INDEX;
@@ -637,6 +659,12 @@ static int recover_log(struct recovery *rc, const struct log_listing *ll)
         }
         from = err == 0 && bad_txns == INT64_MAX ? pl->log_end : plog_active(pl)->base_offset;
     }
+    if (!is_clean) {
+        err = keep_good_txns(rc, &bad_txns);
+        if (err < 0) {
+            return err;
+        }
+    }
     from = min_i64(from, bad_txns);
     for (size_t i = 0; i < pl->segments_count; i++) {
         pl->segments[i]->verified_count = 0;
@@ -750,6 +778,7 @@ int plog_open(struct plog_env *env,
     *ret_recovery = (struct plog_recovery){0};
     pl->env = env;
     pl->config = *how->config;
+    pl->stale_base = INT64_MAX;
     lock_init(&pl->lock, LOCK_PLOG);
     clock_random(env->clock, seed.bytes, sizeof(seed.bytes));
     producer_state_init(&pl->producers, load_be64(seed.bytes));

@@ -41,6 +41,7 @@ static struct txn_entry decode(const uint8_t *from)
 struct load_check {
     int64_t base_offset;
     int64_t last_offset;
+    uint32_t good_count;
     bool is_bad;
 };
 
@@ -54,6 +55,7 @@ static bool check_entry(void *ctx, const struct txn_entry *entry)
                  entry->last_offset < lc->base_offset || entry->last_offset <= lc->last_offset ||
                  entry->last_stable_offset < 0;
     lc->last_offset = entry->last_offset;
+    lc->good_count += !lc->is_bad;
     return !lc->is_bad;
 }
 
@@ -65,19 +67,20 @@ int txn_index_load(struct txn_index *tx, struct fs *fs, const char *path, int64_
     if (err < 0) {
         return err == -ENOENT ? 0 : err;
     }
-    if (st.size % TXN_ENTRY_BYTES != 0 || st.size / TXN_ENTRY_BYTES > INT32_MAX) {
+    if (st.size / TXN_ENTRY_BYTES > INT32_MAX) {
         tx->is_bad = true;
         return ERR_MALFORMED;
     }
     tx->count = (uint32_t)(st.size / TXN_ENTRY_BYTES);
     struct load_check lc = {.base_offset = base_offset, .last_offset = -1};
     err = txn_index_each(tx, fs, path, check_entry, &lc);
-    if (err >= 0 && lc.is_bad) {
+    if (err >= 0 && (lc.is_bad || st.size % TXN_ENTRY_BYTES != 0)) {
         err = ERR_MALFORMED;
     }
     if (err < 0) {
         tx->count = 0;
         tx->is_bad = err == ERR_MALFORMED;
+        tx->good_count = lc.good_count;
     }
     return err;
 }

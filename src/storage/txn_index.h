@@ -22,7 +22,8 @@ struct txn_entry {
 struct txn_index {
     uint32_t count;
     bool is_unsynced;
-    bool is_bad; /* the file cannot be right; empty until the next truncation removes it */
+    bool is_bad;         /* the file cannot be right; empty until the next truncation removes it */
+    uint32_t good_count; /* of a bad one: entries at its front that can be right */
 };
 
 /* Counts and checks all entries. ERR_MALFORMED: cannot be right. A missing file is empty. */

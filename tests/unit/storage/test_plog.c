@@ -557,6 +557,27 @@ static void delete_records_drops_whole_segments_behind_it(void **state)
     world_release(&w);
 }
 
+/* It will be there after a restart: only the checkpoint of log starts keeps what was deleted away,
+ * and that is written for logs whose start lies behind their first segment. */
+static void a_segment_that_cannot_be_removed_still_counts_as_the_first(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.config.segment_bytes = 1000;
+    world_open(&w);
+    for (int i = 0; i < 9; i++) {
+        append_plain(&w, 2, 100); /* three batches in a segment: 0-5, 6-11, 12-17 */
+    }
+    plog_advance_high_watermark(w.pl, 18);
+    simfs_fail(w.disk, SIMFS_OP_UNLINK, 1, 1, -EIO);
+    assert_int_equal(plog_advance_log_start(w.pl, 6), -EIO);
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.log"));
+    assert_int_equal(offsets_of(&w).log_start, 6);
+    assert_int_equal(plog_first_offset(w.pl), 0);
+    world_release(&w);
+}
+
 static void retention_by_size_and_by_time_keeps_the_high_watermark(void **state)
 {
     (void)state;
@@ -816,6 +837,7 @@ int main(void)
         cmocka_unit_test(a_failed_sync_takes_the_log_offline),
         cmocka_unit_test(a_flush_covers_the_old_segment_and_the_new_name),
         cmocka_unit_test(delete_records_drops_whole_segments_behind_it),
+        cmocka_unit_test(a_segment_that_cannot_be_removed_still_counts_as_the_first),
         cmocka_unit_test(retention_by_size_and_by_time_keeps_the_high_watermark),
         cmocka_unit_test(truncation_takes_back_batches_epochs_and_producers),
         cmocka_unit_test(a_reset_log_begins_where_it_is_told),

@@ -20,8 +20,7 @@ RANK = {'base': 0, 'wire': 1, 'net': 1, 'storage': 2, 'coord': 3, 'meta': 3, 'ra
 # Folders and modules without I/O, clock, lock or log.
 PURE = {
     'wire', 'meta', 'base/timers', 'base/list', 'base/str', 'base/uuid', 'base/hmap', 'storage/validate',
-    'raft/control', 'raft/quorum', 'raft/replication', 'raft/voters', 'coord/group_classic', 'coord/group_modern',
-    'coord/assignor', 'coord/offsets', 'coord/txn', 'broker/acl', 'broker/quota', 'broker/fetch_session',
+    'base/rng', 'coord', 'raft/control', 'raft/quorum', 'raft/replication', 'raft/voters', 'broker/acl', 'broker/quota', 'broker/fetch_session',
     'broker/config_value', 'broker/config_listeners', 'broker/properties',
 }
 IMPURE = re.compile(r'^(base/(clock|fs|sync|logger|metrics)\.h|pthread\.h|unistd\.h|fcntl\.h|time\.h|sys/.*|poll\.h'

@@ -3,7 +3,9 @@
  * (the idea of wyhash). Both multiplicands of a step are masked with values derived from the seed:
  * with public masks a peer could send the bytes that make a factor zero and forget the seed.
  *
- * A map doubles when it holds more nodes than buckets and never shrinks.
+ * A map doubles when it holds more nodes than buckets and never shrinks. A large one moves to its
+ * new buckets little by little, with each insertion, so that none of them takes long: a node is in
+ * the old buckets as long as its old bucket has not been moved.
  */
 #include "base/hmap.h"
 
@@ -12,6 +14,8 @@
 
 enum {
     HMAP_BUCKETS_MIN = 8,
+    HMAP_MOVE_AT_ONCE = 1024, /* buckets */
+    HMAP_MOVE_STEP = 4,       /* buckets an insertion: done long before the next doubling */
 };
 
 static inline uint64_t fold(uint64_t a, uint64_t b)
@@ -85,34 +89,60 @@ void hmap_init(struct hmap *m, uint64_t seed)
 void hmap_release(struct hmap *m)
 {
     mem_free(m->buckets);
+    mem_free(m->old);
     *m = (struct hmap){.seed = m->seed};
 }
 
-static void grow(struct hmap *m)
+static bool is_in_old(const struct hmap *m, uint64_t hash)
 {
-    size_t to = m->buckets == NULL ? HMAP_BUCKETS_MIN : (m->mask + 1) * 2;
-    struct hmap_node **buckets = mem_array(to, sizeof(struct hmap_node *));
-    for (size_t i = 0; m->buckets != NULL && i <= m->mask; i++) {
-        struct hmap_node *node = m->buckets[i];
+    return m->old != NULL && (hash & m->mask >> 1) >= m->moved;
+}
+
+static struct hmap_node **bucket_of(const struct hmap *m, uint64_t hash)
+{
+    return is_in_old(m, hash) ? &m->old[hash & m->mask >> 1] : &m->buckets[hash & m->mask];
+}
+
+static void move_some(struct hmap *m, size_t count)
+{
+    size_t old_count = m->mask / 2 + 1;
+    for (; m->moved < old_count && count > 0; count--) {
+        struct hmap_node *node = m->old[m->moved++];
         while (node != NULL) {
             struct hmap_node *next = node->next;
-            struct hmap_node **at = &buckets[node->hash & (to - 1)];
+            struct hmap_node **at = &m->buckets[node->hash & m->mask];
             node->next = *at;
             *at = node;
             node = next;
         }
     }
-    mem_free(m->buckets);
-    m->buckets = buckets;
+    if (m->moved == old_count) {
+        m->old = mem_free(m->old);
+    }
+}
+
+static void grow(struct hmap *m)
+{
+    check(m->old == NULL);
+    size_t to = m->buckets == NULL ? HMAP_BUCKETS_MIN : (m->mask + 1) * 2;
+    m->old = m->buckets;
+    m->moved = 0;
+    m->buckets = mem_array(to, sizeof(struct hmap_node *));
     m->mask = to - 1;
+    if (m->old != NULL && to <= HMAP_MOVE_AT_ONCE) {
+        move_some(m, to);
+    }
 }
 
 void hmap_insert(struct hmap *m, struct hmap_node *node, uint64_t hash)
 {
-    if (m->buckets == NULL || m->count > m->mask) {
+    if (m->old != NULL) {
+        move_some(m, HMAP_MOVE_STEP);
+    }
+    if (m->buckets == NULL || (m->count > m->mask && m->old == NULL)) {
         grow(m);
     }
-    struct hmap_node **at = &m->buckets[hash & m->mask];
+    struct hmap_node **at = bucket_of(m, hash);
     node->hash = hash;
     node->next = *at;
     *at = node;
@@ -122,7 +152,7 @@ void hmap_insert(struct hmap *m, struct hmap_node *node, uint64_t hash)
 void hmap_remove(struct hmap *m, struct hmap_node *node)
 {
     check(m->buckets != NULL);
-    struct hmap_node **at = &m->buckets[node->hash & m->mask];
+    struct hmap_node **at = bucket_of(m, node->hash);
     while (*at != node) {
         check(*at != NULL);
         at = &(*at)->next;
@@ -137,7 +167,7 @@ struct hmap_node *hmap_first(const struct hmap *m, uint64_t hash)
     if (m->buckets == NULL) {
         return NULL;
     }
-    struct hmap_node *node = m->buckets[hash & m->mask];
+    struct hmap_node *node = *bucket_of(m, hash);
     while (node != NULL && node->hash != hash) {
         node = node->next;
     }
@@ -163,12 +193,27 @@ static struct hmap_node *first_from(const struct hmap *m, size_t i)
     return NULL;
 }
 
+/* The old buckets come first. */
+static struct hmap_node *first_from_old(const struct hmap *m, size_t i)
+{
+    for (; m->old != NULL && i <= m->mask >> 1; i++) {
+        if (m->old[i] != NULL) {
+            return m->old[i];
+        }
+    }
+    return first_from(m, 0);
+}
+
 struct hmap_node *hmap_any(const struct hmap *m)
 {
-    return m->buckets == NULL ? NULL : first_from(m, 0);
+    return m->buckets == NULL ? NULL : first_from_old(m, m->moved);
 }
 
 struct hmap_node *hmap_after(const struct hmap *m, const struct hmap_node *node)
 {
-    return node->next != NULL ? node->next : first_from(m, (node->hash & m->mask) + 1);
+    if (node->next != NULL) {
+        return node->next;
+    }
+    return is_in_old(m, node->hash) ? first_from_old(m, (node->hash & m->mask >> 1) + 1)
+                                    : first_from(m, (node->hash & m->mask) + 1);
 }

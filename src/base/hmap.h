@@ -20,6 +20,8 @@ struct hmap {
     size_t mask;                /* buckets - 1; 0 when there are none */
     size_t count;
     uint64_t seed;
+    struct hmap_node **old; /* owned: half as many, from `moved` on still in use; NULL: none */
+    size_t moved;
 };
 
 void hmap_init(struct hmap *m, uint64_t seed);

@@ -8,7 +8,7 @@
 #include "unit.h"
 
 enum {
-    KEYS = 500,
+    KEYS = 5000, /* more than a map moves to new buckets at once */
 };
 
 struct item {
@@ -28,6 +28,15 @@ static struct item *find(const struct hmap *m, uint64_t key, uint64_t hash)
     return NULL;
 }
 
+static size_t count_nodes(const struct hmap *m)
+{
+    size_t count = 0;
+    hmap_foreach (node, m) {
+        count++;
+    }
+    return count;
+}
+
 static void the_map_holds_what_was_put_and_not_removed(void **state)
 {
     (void)state;
@@ -38,7 +47,8 @@ static void the_map_holds_what_was_put_and_not_removed(void **state)
         uint64_t random = 5;
         size_t count = 0;
         hmap_init(&m, 99);
-        for (int i = 0; i < 20000; i++) {
+        size_t looks_while_moving = 0;
+        for (int i = 0; i < 40000; i++) {
             uint64_t key = sim_random(&random) % KEYS;
             uint64_t hash = hash_u64(key, m.seed) % spreads[s];
             struct item *it = &items[key];
@@ -53,7 +63,12 @@ static void the_map_holds_what_was_put_and_not_removed(void **state)
             }
             it->is_in = !it->is_in;
             assert_int_equal(m.count, count);
+            looks_while_moving += m.old != NULL;
+            if (i % 1000 == 0 || (m.old != NULL && looks_while_moving % 16 == 0)) {
+                assert_int_equal(count_nodes(&m), count);
+            }
         }
+        assert_true(looks_while_moving > 100);
         size_t seen = 0;
         hmap_foreach (node, &m) {
             struct item *it = container_of(node, struct item, node);

@@ -1,0 +1,85 @@
+/*
+ * A group by its name (P), of either protocol. The first that writes a name decides its kind; a
+ * group that has committed offsets and no members is an empty classic one without a protocol type
+ * ("simple").
+ *
+ * Owner: the shard; a group lives from the first record or soft member until its tombstone.
+ */
+#ifndef COORD_GROUP_H
+#define COORD_GROUP_H
+
+#include "base/base.h"
+#include "base/hmap.h"
+#include "base/str.h"
+#include "coord/shard.h"
+
+struct classic;       /* classic.h */
+struct consumer;      /* consumer.h */
+struct story;         /* story.h */
+struct group_offsets; /* offsets.h */
+
+enum group_kind {
+    GROUP_CLASSIC,
+    GROUP_CONSUMER,
+};
+
+struct group {
+    struct hmap_node node; /* in sh->groups */
+    struct str id;         /* owned text */
+    enum group_kind kind;
+    struct classic *classic;       /* owned; of GROUP_CLASSIC, else NULL */
+    struct consumer *consumer;     /* owned; of GROUP_CONSUMER, else NULL */
+    struct group_offsets *offsets; /* owned by offsets.c; NULL: it has none */
+    struct story *story;           /* owned; NULL: nothing has been told */
+    int64_t charged;               /* bytes of the group itself */
+};
+
+struct group *group_find(const struct shard *sh, struct str id); /* NULL: none */
+/* Does the shard's memory have room for one more group of this name? Requests that would make a
+ * group ask before they do; making one never fails. */
+must_check bool group_has_room(struct shard *sh, struct str id);
+/* A new classic group, Empty, without a protocol type; the name must be free. */
+struct group *group_add_classic(struct shard *sh, struct str id);
+struct group *group_add_consumer(struct shard *sh, struct str id);
+/* Takes it out of the shard and frees it (nobody may be parked; timers are disarmed). Its offsets
+ * must be gone, or go with it (offsets_forget). */
+void group_remove(struct shard *sh, struct group *g);
+/* Exchanges the kind in place: the old machine is freed, offsets and story stay. */
+void group_become_consumer(struct shard *sh, struct group *g);
+void group_become_classic(struct shard *sh, struct group *g);
+
+/* Both kinds, by Kafka's names: "Empty", "PreparingRebalance", "CompletingRebalance", "Stable",
+ * "Dead" | "Empty", "Assigning", "Reconciling", "Stable", "Dead". */
+struct str group_state_name(const struct group *g);
+struct str group_kind_name(const struct group *g);     /* "classic", "consumer": Group.GroupType */
+struct str group_protocol_type(const struct group *g); /* "" for a simple group */
+bool group_is_empty(const struct group *g);            /* no members */
+
+/* What committed offsets ask their group (Kafka's Group interface). */
+
+/* May this member commit? version: of OffsetCommit (or TxnOffsetCommit when is_transactional).
+ * Resets the session of a classic member. */
+enum kafka_error group_check_commit(struct shard *sh,
+                                    struct group *g,
+                                    struct str member_id,
+                                    struct str instance_id, /* null: none */
+                                    int32_t generation_or_epoch,
+                                    bool is_transactional,
+                                    int16_t version);
+/* member_id null and epoch -1: an admin, always allowed. */
+enum kafka_error
+group_check_offset_fetch(const struct group *g, struct str member_id, int32_t epoch);
+bool group_is_subscribed(const struct group *g, struct str topic); /* OffsetDelete, expiry */
+/* Kafka's offsetExpirationCondition: base timestamp of expiry, or false when offsets cannot expire
+ * (members are there and the topic is subscribed). */
+bool group_offset_expiry_base(const struct group *g,
+                              struct str topic,
+                              int64_t commit_timestamp,
+                              int64_t *ret_base_ms);
+/* May DeleteGroups take it? NONE, NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND (Dead). Then the tombstones
+ * of everything it has written (but offsets); with the last of them the group is gone when it has
+ * no offsets: g must not be used afterwards. */
+enum kafka_error group_check_delete(const struct group *g);
+void group_emit_tombstones(struct shard *sh, struct group *g);
+
+#endif

@@ -1,0 +1,177 @@
+/*
+ * The shard: what all machines of a coordinator partition share. Records are in shard_records.c and
+ * shard_replay.c; here are events, timers, completed calls and the memory of the state.
+ *
+ * Memory is counted in one budget of the broker, over all shards. Loading takes what it needs, the
+ * bound be what it may: what is in the log has been accepted before.
+ */
+#include "coord/shard.h"
+
+#include "base/base.h"
+#include "coord/classic.h"
+#include "coord/consumer.h"
+#include "coord/group.h"
+#include "coord/offsets.h"
+#include "coord/shard_records.h"
+
+struct shard *shard_new(const struct shard_config *config, int32_t partition, uint64_t seed)
+{
+    struct shard *sh = mem_zalloc(sizeof(*sh));
+    sh->config = config;
+    sh->partition = partition;
+    sh->is_loading = true;
+    rng_init(&sh->rng, seed);
+    timers_init(&sh->timers);
+    hmap_init(&sh->groups, rng_next(&sh->rng));
+    list_init(&sh->completed);
+    sh->out = shard_out_new();
+    sh->offsets = offsets_new(sh);
+    return sh;
+}
+
+struct shard *shard_free(struct shard *sh)
+{
+    if (sh == NULL) {
+        return NULL;
+    }
+    check(list_is_empty(&sh->completed));
+    hmap_foreach (node, &sh->groups) {
+        struct group *g = container_of(node, struct group, node);
+        offsets_forget(sh, g);
+        group_remove(sh, g);
+    }
+    sh->offsets = offsets_free(sh->offsets);
+    hmap_release(&sh->groups);
+    timers_release(&sh->timers);
+    sh->out = shard_out_free(sh->out);
+    if (sh->charged != 0 && sh->config->memory != NULL) {
+        mem_budget_give(sh->config->memory, sh->charged);
+    }
+    mem_free(sh);
+    return NULL;
+}
+
+void shard_begin(struct shard *sh,
+                 int64_t now_ms,
+                 int64_t wall_ms,
+                 const struct shard_topics *topics)
+{
+    sh->now_ms = now_ms;
+    sh->wall_ms = wall_ms;
+    sh->topics = topics;
+}
+
+void shard_loaded(struct shard *sh)
+{
+    check(sh->is_loading);
+    sh->is_loading = false;
+    arena_release(&sh->out->decoded);
+    hmap_foreach (node, &sh->groups) {
+        struct group *g = container_of(node, struct group, node);
+        switch (g->kind) {
+        case GROUP_CLASSIC:
+            classic_loaded(sh, g);
+            break;
+        case GROUP_CONSUMER:
+            consumer_loaded(sh, g);
+            break;
+        }
+    }
+    offsets_loaded(sh);
+}
+
+void shard_abandon(struct shard *sh, enum kafka_error error)
+{
+    hmap_foreach (node, &sh->groups) {
+        struct group *g = container_of(node, struct group, node);
+        if (g->kind == GROUP_CLASSIC) { /* in the others nobody waits */
+            classic_abandon(sh, g, error);
+        }
+    }
+}
+
+void shard_run_timers(struct shard *sh)
+{
+    check(!sh->is_loading);
+    (void)timers_run(&sh->timers, sh->now_ms);
+}
+
+int64_t shard_next_deadline(const struct shard *sh)
+{
+    return timers_next(&sh->timers);
+}
+
+void shard_topic_changed(struct shard *sh,
+                         enum shard_topic_change change,
+                         const struct shard_topic *t)
+{
+    hmap_foreach (node, &sh->groups) {
+        struct group *g = container_of(node, struct group, node);
+        if (g->kind == GROUP_CONSUMER) {
+            consumer_topic_changed(sh, g, change, t);
+        }
+    }
+    if (change == TOPIC_DELETED) {
+        offsets_topic_deleted(sh, t);
+    }
+}
+
+void shard_complete(struct shard *sh, struct shard_call *call)
+{
+    check(!list_is_linked(&call->link));
+    list_push_back(&sh->completed, &call->link);
+}
+
+bool shard_charge(struct shard *sh, int64_t bytes)
+{
+    struct mem_budget *b = sh->config->memory;
+    if (b != NULL && sh->is_loading) {
+        atomic_fetch_add_explicit(&b->used, bytes, memory_order_relaxed);
+    } else if (b != NULL && !mem_budget_take(b, bytes)) {
+        return false;
+    }
+    sh->charged += bytes;
+    return true;
+}
+
+void shard_give(struct shard *sh, int64_t bytes)
+{
+    check(bytes <= sh->charged);
+    sh->charged -= bytes;
+    if (sh->config->memory != NULL) {
+        mem_budget_give(sh->config->memory, bytes);
+    }
+}
+
+/* java.util.UUID.toString of a random one: version 4, IETF variant. */
+void shard_java_uuid(struct shard *sh, char ret_text[static SHARD_JAVA_UUID_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t bytes[16];
+    store_be64(bytes, rng_next(&sh->rng));
+    store_be64(bytes + 8, rng_next(&sh->rng));
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
+    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+    char *at = ret_text;
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            *at++ = '-';
+        }
+        *at++ = digits[bytes[i] >> 4];
+        *at++ = digits[bytes[i] & 15];
+    }
+    *at = '\0';
+}
+
+size_t shard_take_records(struct shard *sh,
+                          void (*each)(void *ctx, struct view key, struct view value),
+                          void *ctx)
+{
+    return shard_out_take(sh->out, each, ctx);
+}
+
+void shard_take_completed(struct shard *sh, struct list *to)
+{
+    list_splice_back(to, &sh->completed);
+    sh->topics = NULL;
+}

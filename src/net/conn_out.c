@@ -2,10 +2,12 @@
  * Connections: the order of answers, and sending; see conn.h.
  *
  * An answer waits in its slot until all earlier ones of its connection are there, then its runs
- * move to the connection's rope. At the end of the turn each rope is sent: runs of memory by one
- * sendmsg, runs of a file by sendfile. Memory before a file goes with MSG_MORE, so that head and
- * first bytes of a body share a segment and nothing waits for an acknowledgement (TCP_NODELAY is
- * set as well).
+ * move to the connection's rope. At the end of the turn each rope is sent: runs of memory and small
+ * runs of files by one sendmsg, large runs of files by sendfile. A small run is read to memory for
+ * that moment: the copy costs less than calls, segments and wake-ups of the peer of its own
+ * (answers of 64 KiB: two thirds of sendfile's processor time). What comes before a sendfile goes
+ * with MSG_MORE, so that head and first bytes of a body share a segment and nothing waits for an
+ * acknowledgement (TCP_NODELAY is set as well).
  *
  * Small answers leave first; those of connections that have much to say, and large ones, have what
  * is left of the slice, and one of them at least.
@@ -29,7 +31,7 @@
 
 enum {
     IOV_COUNT = 64,
-    COPY_BYTES = 64 << 10, /* of a file without a descriptor, in one send */
+    COPY_BYTES = 64 << 10, /* of files, in one send */
 };
 
 /* --- the order of answers --- */
@@ -192,6 +194,7 @@ void conn_out_abandon(struct conn *cn)
 /* What one call has done. */
 enum sent {
     SENT_MORE,    /* go on */
+    SENT_LARGE,   /* nothing: there is a large piece of a file at the head */
     SENT_FULL,    /* the socket takes no more now */
     SENT_BROKEN,  /* the peer is gone */
     SENT_FAILURE, /* the file is not what was promised */
@@ -205,77 +208,113 @@ static enum sent sent_error(void)
     return SENT_BROKEN;
 }
 
-static void sent_bytes(struct conn *cn, size_t n, bool is_memory)
+static void sent_bytes(struct conn *cn, size_t n)
 {
-    rope_consume(&cn->out, n);
-    if (is_memory) {
-        drop_held(cn, n);
+    size_t memory = 0;
+    size_t left = n;
+    for (size_t i = cn->out.start; left > 0; i++) {
+        const struct rope_run *run = &cn->out.runs[i];
+        size_t len = min_size(run->len, left);
+        memory += run->type == ROPE_MEMORY ? len : 0;
+        left -= len;
     }
+    rope_consume(&cn->out, n);
+    drop_held(cn, memory);
     cn->unsent -= n;
     cn->cs->bytes_out += to_i64(n);
 }
 
-/* Sends runs of memory at the head of the rope, about `max` bytes. */
-static enum sent send_memory(struct conn *cn, size_t max)
-{
+/* What one sendmsg takes. */
+struct parcel {
     struct iovec iov[IOV_COUNT];
-    struct msghdr message = {.msg_iov = iov};
-    size_t bytes = 0;
-    int flags = MSG_NOSIGNAL;
+    size_t count;
+    size_t bytes;
+    struct blob *copy; /* a reference, NULL: no file is among it */
+    size_t copied;
+};
+
+static void parcel_add(struct parcel *pc, const uint8_t *ptr, size_t len)
+{
+    struct iovec *to = &pc->iov[pc->count++];
+    memcpy(&to->iov_base, &ptr, sizeof(ptr)); /* iovec knows no const */
+    to->iov_len = len;
+    pc->bytes += len;
+}
+
+/* A run of a file is read to memory: for a small one that is cheaper than a call of its own, which
+ * the peer is woken for. 1: it is in, as far as there is room; 0: it goes by sendfile. */
+static int parcel_add_file(struct parcel *pc, struct conn_set *cs, const struct rope_run *run)
+{
+    size_t room = COPY_BYTES - pc->copied;
+    if (run->len > room && run->file->fd >= 0) {
+        return 0;
+    }
+    if (pc->copy == NULL) {
+        pc->copy = blob_pool_take(cs->pool, COPY_BYTES, CONN_MEMORY_FORCED);
+        if (pc->copy == NULL) {
+            return run->file->fd >= 0 ? 0 : -ENOMEM;
+        }
+    }
+    uint8_t *to = pc->copy->data + pc->copied;
+    size_t len = min_size(run->len, room);
+    ssize_t got = fs_pread(run->file, to, len, run->position);
+    if (got < 0) {
+        return (int)got;
+    }
+    if ((size_t)got < len) {
+        return -EIO; /* the file has become shorter than what was promised */
+    }
+    parcel_add(pc, to, len);
+    pc->copied += len;
+    return 1;
+}
+
+/* From the head of the rope about `max` bytes. */
+static int parcel_fill(struct parcel *pc, struct conn *cn, size_t max)
+{
     for (size_t i = cn->out.start; i < cn->out.count; i++) {
         const struct rope_run *run = &cn->out.runs[i];
-        if (run->type != ROPE_MEMORY || message.msg_iovlen == IOV_COUNT || bytes >= max) {
-            flags |= MSG_MORE;
+        if (pc->count == IOV_COUNT || pc->bytes >= max || pc->copied == COPY_BYTES) {
             break;
         }
-        struct iovec *to = &iov[message.msg_iovlen++];
-        memcpy(&to->iov_base, &run->ptr, sizeof(run->ptr)); /* iovec knows no const */
-        to->iov_len = min_size(run->len, max - bytes);
-        bytes += to->iov_len;
+        if (run->type == ROPE_MEMORY) {
+            parcel_add(pc, run->ptr, min_size(run->len, max - pc->bytes));
+            continue;
+        }
+        int r = parcel_add_file(pc, cn->cs, run);
+        if (r <= 0) {
+            return r;
+        }
     }
+    return 0;
+}
+
+/* Sends what is at the head of the rope through memory. */
+static enum sent send_parcel(struct conn *cn, size_t max)
+{
+    struct parcel pc = {.copy = NULL};
+    int r = parcel_fill(&pc, cn, max);
+    if (r < 0 || pc.count == 0) {
+        blob_unref(pc.copy);
+        return r < 0 ? SENT_FAILURE : SENT_LARGE;
+    }
+    struct msghdr message = {.msg_iov = pc.iov, .msg_iovlen = pc.count};
+    int flags = MSG_NOSIGNAL | (pc.bytes < cn->out.bytes ? MSG_MORE : 0);
     ssize_t n;
     do {
         n = sendmsg(cn->fd, &message, flags);
     } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        return sent_error();
+    enum sent sent = n < 0 ? sent_error() : (size_t)n < pc.bytes ? SENT_FULL : SENT_MORE;
+    blob_unref(pc.copy);
+    if (n > 0) {
+        sent_bytes(cn, (size_t)n);
     }
-    sent_bytes(cn, (size_t)n, true);
-    return (size_t)n < bytes ? SENT_FULL : SENT_MORE;
-}
-
-/* Sends from a file that has no descriptor of the system: through memory. */
-static enum sent send_copy(struct conn *cn, const struct rope_run *run, size_t max, bool has_more)
-{
-    struct blob *b = blob_pool_take(cn->cs->pool, COPY_BYTES, CONN_MEMORY_FORCED);
-    if (b == NULL) {
-        return SENT_FAILURE;
-    }
-    size_t want = min_size(min_size(run->len, max), COPY_BYTES);
-    ssize_t got = fs_pread(run->file, b->data, want, run->position);
-    ssize_t n = -1;
-    if (got == (ssize_t)want) {
-        do {
-            n = send(cn->fd, b->data, want, MSG_NOSIGNAL | (has_more ? MSG_MORE : 0));
-        } while (n < 0 && errno == EINTR);
-    }
-    blob_unref(b);
-    if (got != (ssize_t)want) {
-        return SENT_FAILURE;
-    }
-    if (n < 0) {
-        return sent_error();
-    }
-    sent_bytes(cn, (size_t)n, false);
-    return (size_t)n < want ? SENT_FULL : SENT_MORE;
+    return sent;
 }
 
 static enum sent send_file(struct conn *cn, size_t max)
 {
     const struct rope_run *run = rope_first(&cn->out);
-    if (run->file->fd < 0) {
-        return send_copy(cn, run, max, cn->out.bytes > run->len);
-    }
     off_t position = run->position;
     size_t want = min_size(run->len, max);
     ssize_t n;
@@ -288,7 +327,7 @@ static enum sent send_file(struct conn *cn, size_t max)
     if (n == 0) {
         return SENT_FAILURE; /* the file has become shorter than what was promised */
     }
-    sent_bytes(cn, (size_t)n, false);
+    sent_bytes(cn, (size_t)n);
     /* A short count may mean a full socket or a hole in the page cache: the next call tells. */
     return SENT_MORE;
 }
@@ -344,10 +383,13 @@ static void send_out(struct conn *cn)
             break;
         }
         size_t bytes = cn->out.bytes;
-        enum sent sent =
-            rope_first(&cn->out)->type == ROPE_MEMORY ? send_memory(cn, left) : send_file(cn, left);
+        enum sent sent = send_parcel(cn, left);
+        if (sent == SENT_LARGE) {
+            sent = send_file(cn, left);
+        }
         switch (sent) {
         case SENT_MORE:
+        case SENT_LARGE:
             break;
         case SENT_FULL:
             cn->is_writable = false;

@@ -113,13 +113,13 @@ static int walk_next(struct walk *w, struct batch *ret, int64_t *ret_position)
     }
 }
 
-/* Does a batch begin where the index says so? */
-bool segment_is_entry_good(struct segment *sg,
-                           const struct segment_io *io,
-                           const struct offset_entry *entry)
+/* The batch that begins where the index says so. False: none does. */
+static bool look_at_entry(struct segment *sg,
+                          const struct segment_io *io,
+                          const struct offset_entry *entry,
+                          struct batch *ret)
 {
     uint8_t header[BATCH_HEADER_BYTES];
-    struct batch b;
     struct fs_file *file;
     if (entry->position < 0 || entry->position >= sg->size || entry->relative_offset < 0 ||
         segment_file(sg, io, false, &file) < 0) {
@@ -127,10 +127,18 @@ bool segment_is_entry_good(struct segment *sg,
     }
     ssize_t got = fs_pread(file, header, sizeof(header), entry->position);
     fs_file_unref(file);
-    return got == BATCH_HEADER_BYTES && batch_peek_header(header, sizeof(header), &b) >= 0 &&
-           b.base_offset >= sg->base_offset &&
-           b.base_offset <= sg->base_offset + entry->relative_offset &&
-           to_i64(b.size) <= sg->size - entry->position;
+    return got == BATCH_HEADER_BYTES && batch_peek_header(header, sizeof(header), ret) >= 0 &&
+           ret->base_offset >= sg->base_offset &&
+           ret->base_offset <= sg->base_offset + entry->relative_offset &&
+           to_i64(ret->size) <= sg->size - entry->position;
+}
+
+bool segment_is_entry_good(struct segment *sg,
+                           const struct segment_io *io,
+                           const struct offset_entry *entry)
+{
+    struct batch b;
+    return look_at_entry(sg, io, entry, &b);
 }
 
 /* Where to begin looking for the offset. */
@@ -231,6 +239,33 @@ int segment_verify(struct segment *sg,
     return r < 0 ? r : 0;
 }
 
+/* From the boundary *ret on. */
+static int walk_to_floor(struct segment *sg,
+                         const struct segment_io *io,
+                         int64_t limit,
+                         int64_t *ret,
+                         int64_t *ret_next)
+{
+    uint8_t buffer[LOOKUP_BUFFER_BYTES];
+    struct walk w;
+    int r = walk_init(&w, sg, io, *ret, sg->base_offset, buffer, sizeof(buffer));
+    while (r >= 0) {
+        struct batch b;
+        int64_t at;
+        r = walk_next(&w, &b, &at);
+        if (r == 1 && at == *ret) {
+            *ret_next = b.base_offset;
+        }
+        if (r != 1 || at != *ret || w.sc.position > limit) {
+            break;
+        }
+        *ret = w.sc.position;
+        *ret_next = w.sc.next_offset;
+    }
+    walk_release(&w);
+    return r < 0 ? r : 0;
+}
+
 int segment_floor(struct segment *sg,
                   const struct segment_io *io,
                   int64_t from,
@@ -240,6 +275,7 @@ int segment_floor(struct segment *sg,
 {
     struct log_path path;
     struct offset_entry entry;
+    struct batch b;
     int64_t position = from;
     if (!sg->is_index_bad) {
         log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);
@@ -247,28 +283,18 @@ int segment_floor(struct segment *sg,
         if (n < 0) {
             return n;
         }
-        if (n > 0 && entry.position > from && segment_is_entry_good(sg, io, &entry)) {
+        if (n > 0 && entry.position > from && look_at_entry(sg, io, &entry, &b)) {
             position = entry.position;
+            if (position + to_i64(b.size) > limit) {
+                *ret = position;
+                *ret_next = b.base_offset;
+                return 0;
+            }
         }
     }
-    uint8_t *buffer = mem_alloc(LOOKUP_BUFFER_BYTES);
-    struct walk w;
-    int r = walk_init(&w, sg, io, position, sg->base_offset, buffer, LOOKUP_BUFFER_BYTES);
     *ret = position;
     *ret_next = -1;
-    while (r >= 0) {
-        struct batch b;
-        int64_t at;
-        r = walk_next(&w, &b, &at);
-        if (r != 1 || at != *ret || w.sc.position > limit) {
-            break;
-        }
-        *ret = w.sc.position;
-        *ret_next = w.sc.next_offset;
-    }
-    walk_release(&w);
-    mem_free(buffer);
-    return r < 0 ? r : 0;
+    return walk_to_floor(sg, io, limit, ret, ret_next);
 }
 
 int segment_find_time(struct segment *sg,

@@ -27,6 +27,7 @@
 #include "broker/config_load.h"
 #include "configs_tool.h"
 #include "dump_tool.h"
+#include "explain_tool.h"
 #include "format_tool.h"
 #include "server.h"
 #include "wire_tool.h"
@@ -36,6 +37,7 @@
 #define LISTENER_LINE_MAX 1024 /* of --ports-file */
 
 #define MMAP_BYTES (128 * 1024)
+#define TRIM_BYTES (2 * 1024 * 1024)
 
 #define STATUS_MISTAKE 2 /* of who started it */
 
@@ -53,7 +55,7 @@ static int help_main(int argc, char **argv)
     (void)argv;
     printf(
         "usage: jackdaw [server.properties] [options]     run the server\n"
-        "       jackdaw format|wire|dump|apis|configs|version|help\n"
+        "       jackdaw explain|format|wire|dump|apis|configs|version|help\n"
         "\n"
         "  --override KEY=VALUE   a config key; wins over the file (may be repeated)\n"
         "  --data DIR             where the data lives (log.dirs); default ./jackdaw-data\n"
@@ -63,6 +65,7 @@ static int help_main(int argc, char **argv)
         "  --ports-file FILE      a line 'LISTENER HOST:PORT' each, written when the server "
         "serves\n"
         "\n"
+        "  explain  tells what a group of consumers on a running server has gone through\n"
         "  format   makes data directories as kafka-storage format does\n"
         "  wire     converts messages between hexadecimal and JSON\n"
         "  dump     prints log segments, indexes, snapshots, checkpoints and metadata records\n"
@@ -80,11 +83,12 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"apis", apis_tool_main}, {"configs", configs_tool_main},
-    {"dump", dump_tool_main}, {"format", format_tool_main},
-    {"help", help_main},      {"version", version_main},
-    {"wire", wire_tool_main}, {"--help", help_main},
-    {"-h", help_main},        {"--version", version_main},
+    {"apis", apis_tool_main},     {"configs", configs_tool_main},
+    {"dump", dump_tool_main},     {"explain", explain_tool_main},
+    {"format", format_tool_main}, {"help", help_main},
+    {"version", version_main},    {"wire", wire_tool_main},
+    {"--help", help_main},        {"-h", help_main},
+    {"--version", version_main},
 };
 
 /* What the process holds while it serves. */
@@ -274,6 +278,7 @@ static int run_server(int argc, char **argv)
     /* Large pieces of memory are mapped: they grow without being copied, and go back at once when
      * they are freed. Said aloud the limit stays; else it moves up with what is freed. */
     (void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

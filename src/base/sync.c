@@ -9,8 +9,12 @@
 
 #include "base/base.h"
 
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef JACKDAW_DCHECK
 
@@ -161,6 +165,35 @@ int thread_start(struct thread *t, const char *name, void (*run)(void *ctx), voi
     t->is_started = true;
     IGNORE(pthread_setname_np(t->id, t->name)); /* only a help for whoever looks on */
     return 0;
+}
+
+#define NICE_MOST 19
+
+/* struct sched_attr of the kernel, as it was at first; the C library has none. */
+struct slice_wish {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime;
+    uint64_t deadline;
+    uint64_t period;
+};
+
+void thread_set_slice(int64_t slice_ns, int nice_steps)
+{
+    struct slice_wish wish = {
+        .size = sizeof(wish),
+        .policy = SCHED_OTHER,
+        .nice = (int32_t)min_i64(getpriority(PRIO_PROCESS, 0) + nice_steps, NICE_MOST),
+        .runtime = (uint64_t)slice_ns,
+    };
+    /* Somebody may have chosen another policy for all threads, a sandbox may refuse the call: then
+     * it is the priority alone, which is of this thread on Linux. It is a wish in any case. */
+    if (sched_getscheduler(0) != SCHED_OTHER || syscall(SYS_sched_setattr, 0, &wish, 0) != 0) {
+        IGNORE(setpriority(PRIO_PROCESS, (id_t)gettid(), wish.nice) != 0);
+    }
 }
 
 void thread_join(struct thread *t)

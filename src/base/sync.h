@@ -66,6 +66,10 @@ struct thread {
 };
 
 must_check int thread_start(struct thread *t, const char *name, void (*run)(void *ctx), void *ctx);
+/* The calling thread wants the processor soon when it wakes, for this long at a time, and is so
+ * many steps nicer to others than its starter was (0: as nice). Kernels before 6.12 know no slices.
+ */
+void thread_set_slice(int64_t slice_ns, int nice_steps);
 void thread_join(struct thread *t); /* takes one that never started */
 
 /* A piece of work for another thread. Lives in a struct of the sender, who must keep it until run()

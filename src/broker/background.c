@@ -13,11 +13,10 @@
 #include "broker/request.h"
 #include "storage/flusher.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #define WORKERS            3
-#define WORKERS_NICE       5 /* loops first */
+#define WORKERS_NICE       5      /* loops first */
+#define WORKERS_SLICE_NS   200000 /* of the processor */
+#define FLUSHER_SLICE_NS   100000
 #define OFFLOAD_CHARGE     (INT64_C(1) << 20)
 #define RETENTION_FIRST_MS 30000 /* as Kafka's log.initial.task.delay.ms */
 
@@ -60,7 +59,10 @@ static void on_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
     struct partition *p = plog_owner(pl);
     partition_flushed(p, flushed, err);
     if (err < 0) {
-        log_dirs_fail(bg->br->log_dirs, p->ld, err);
+        /* A log that is being deleted is offline, under another name: no news of the disk. */
+        if (!atomic_load(&p->is_deleted)) {
+            log_dirs_fail(bg->br->log_dirs, p->ld, err);
+        }
         return;
     }
     int64_t bytes = plog_uncheckpointed_bytes(pl);
@@ -75,6 +77,7 @@ static void on_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
 static void flush_main(void *ctx)
 {
     struct background *bg = ctx;
+    thread_set_slice(FLUSHER_SLICE_NS, 0);
     for (;;) {
         lock_take(&bg->flush_lock);
         while (!bg->flush_wanted && !bg->flush_stops) {
@@ -213,9 +216,7 @@ static bool run_heavy_locked(struct background *bg)
 static void worker_main(void *ctx)
 {
     struct background *bg = ctx;
-    /* On Linux this is of the thread alone. Refused: then all run at the same priority. */
-    IGNORE(setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + WORKERS_NICE) !=
-           0);
+    thread_set_slice(WORKERS_SLICE_NS, WORKERS_NICE);
     lock_take(&bg->lock);
     for (;;) {
         struct list *node = list_pop_front(&bg->jobs);
@@ -307,8 +308,8 @@ void background_post(struct background *bg, struct job *j)
 {
     lock_take(&bg->lock);
     list_push_back(&bg->jobs, &j->node);
-    cond_signal(&bg->cond);
     lock_give(&bg->lock);
+    cond_signal(&bg->cond); /* not before: who wakes needs the lock */
 }
 
 void background_post_heavy(struct background *bg, struct heavy_task *ht)
@@ -319,8 +320,8 @@ void background_post_heavy(struct background *bg, struct heavy_task *ht)
     } else {
         list_push_back(&bg->heavy, &ht->job.node);
     }
-    cond_signal(&bg->cond);
     lock_give(&bg->lock);
+    cond_signal(&bg->cond);
 }
 
 void background_give(struct background *bg, int64_t charge)
@@ -344,8 +345,8 @@ void background_flush(struct background *bg, struct partition *p)
     if (flusher_add(bg->flusher, p->pl)) {
         lock_take(&bg->flush_lock);
         bg->flush_wanted = true;
-        cond_signal(&bg->flush_cond);
         lock_give(&bg->flush_lock);
+        cond_signal(&bg->flush_cond);
     }
 }
 

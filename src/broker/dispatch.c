@@ -166,6 +166,9 @@ static void settle(struct request *rq)
 {
     timers_disarm(loop_timers(rq->io->loop), &rq->timer);
     count_started(rq, -1);
+    if (rq->is_alone) {
+        dispatch_release_hold(rq);
+    }
     rq->on_abandon = NULL;
     rq->is_settled = true;
 }
@@ -375,6 +378,9 @@ static void run_heavy(struct job *j)
         rq->encode_result = decode(rq, &rq->input, decode_bytes_max(cursor_left(&rq->input)));
         rq->is_decoded = rq->encode_result >= 0;
     }
+    if (!rq->is_decoded) {
+        arena_release(&rq->arena);
+    }
     if (rq->is_decoded && rq->api->key == API_KEY_PRODUCE) {
         produce_prepare(rq);
     }
@@ -400,7 +406,8 @@ static void start_heavy(struct request *rq, int64_t charge)
     rq->image = image_ref(io_thread_image(rq->io));
     rq->charge = max_i64(charge, CHARGE_LEAST);
     rq->heavy = (struct heavy_task){.job.run = run_heavy, .charge = rq->charge};
-    if (runs_on_loop(rq->api)) {
+    rq->is_alone = rq->api->concurrent && !runs_on_loop(rq->api);
+    if (rq->is_alone || runs_on_loop(rq->api)) {
         dispatch_hold(rq); /* the next one must not overtake it */
     }
     background_post_heavy(rq->br->background, &rq->heavy);
@@ -494,7 +501,9 @@ on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t l
     if (api == NULL || (api->listeners & API_LISTENER_BROKER) == 0) {
         return refuse_frame(io, cn, "this API is not served here", &h);
     }
-    if (dc->exclusive > 0 || (dc->started > 0 && !api->concurrent)) {
+    bool is_heavy = len > LIGHT_FRAME_BYTES && !runs_on_loop(api);
+    /* What a worker has must not overtake what the loop has begun. */
+    if (dc->exclusive > 0 || (dc->started > 0 && (is_heavy || !api->concurrent))) {
         return CONN_HOLD;
     }
     bool is_known = h.version >= api->handle_min && h.version <= api->max_version;
@@ -516,7 +525,7 @@ on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t l
         rq->blob = blob_ref(blob);
     }
     rq->input = c;
-    if (len > LIGHT_FRAME_BYTES && !runs_on_loop(api)) {
+    if (is_heavy) {
         int64_t factor = h.key == API_KEY_DESCRIBE_CONFIGS ? CHARGE_RESOURCE / 16 : CHARGE_FACTOR;
         start_heavy(rq, to_i64(len) * factor);
         return CONN_TAKEN;

@@ -336,7 +336,9 @@ void fetch_session_begin(struct fetch_sessions *fs,
                          struct fetch_context *ret)
 {
     bool uses_ids = version >= 13;
-    sweep(fs, SWEEP_PARTITIONS);
+    if (body->session_id != 0) {
+        sweep(fs, SWEEP_PARTITIONS);
+    }
     *ret = (struct fetch_context){
         .kind = FETCH_SESSIONLESS,
         .session_id = 0,

@@ -78,6 +78,7 @@ void fetch_sessions_limit(struct fetch_sessions *fs, struct mem_budget *memory, 
 size_t fetch_session_size(const struct fetch_sessions *fs,
                           int32_t id); /* its partitions; 0: there is none */
 
+/* For session id 0 the cache is not touched: no lock is needed then. */
 void fetch_session_begin(struct fetch_sessions *fs,
                          const struct fetch_request *body,
                          int16_t version,

@@ -17,7 +17,8 @@
 #include "meta/controller.h"
 
 /* Keys in one answer: 10,000 topics whole. Bounds what a small request can make the broker hold. */
-#define DESCRIBED_MAX 400000
+#define DESCRIBED_MAX       400000
+#define DESCRIBED_BYTES_MAX ((size_t)72 << 20) /* of the arena */
 
 typedef struct describe_configs_request_describe_configs_resource request_resource;
 typedef struct describe_configs_response_describe_configs_result response_resource;
@@ -245,7 +246,7 @@ static void describe_one(struct request *rq,
         refuse(ret, denial(asked->resource_type), (struct str){0});
         return;
     }
-    if (ds->described >= DESCRIBED_MAX) {
+    if (ds->described >= DESCRIBED_MAX || rq->arena.used > DESCRIBED_BYTES_MAX) {
         refuse(ret, KAFKA_ERROR_INVALID_REQUEST,
                STR("The request asks for too many configs at once; name fewer resources."));
         return;

@@ -31,8 +31,9 @@
 #include "broker/partition.h"
 #include "broker/request.h"
 
-#define PIECE           16 /* partitions between two looks at the clock */
-#define FEW_TARGETS     8  /* so many are simply looked at again when one has moved */
+#define PIECE           16   /* partitions between two looks at the clock */
+#define FEW_TARGETS     8    /* so many are simply looked at again when one has moved */
+#define SMALL_BYTES     8192 /* a fetch that holds no more may wait: the connections bound those */
 #define READS_BYTES_MAX ((size_t)256 << 10)
 #define WARM_TRIES_MAX \
     3 /* then the pages are read on the loop: they are evicted faster than they come */
@@ -507,6 +508,9 @@ static bool read_some(struct state *st)
 static bool may_wait(struct state *st)
 {
     struct mem_budget *parked = &st->rq->br->parked;
+    if (st->rq->arena.used + st->reads.used <= SMALL_BYTES) {
+        return true;
+    }
     int64_t need = to_i64(st->rq->arena.used + st->reads.used) - st->parked;
     if (need > 0 && mem_budget_take(parked, need)) {
         st->parked += need;
@@ -772,9 +776,14 @@ void fetch_prepare(struct request *rq, int64_t now_ms)
     rq->state = st;
     st->rq = rq;
     list_init(&st->moved);
-    struct fetch_shard *shard = fetch_shard_lock(rq->br, body->session_id);
-    fetch_session_begin(shard->sessions, body, rq->version, now_ms, &rq->arena, &st->context);
-    fetch_shard_unlock(shard);
+    if (body->session_id == 0) { /* nobody's: there is nothing to look up */
+        fetch_session_begin(rq->br->fetch_shards[0].sessions, body, rq->version, now_ms, &rq->arena,
+                            &st->context);
+    } else {
+        struct fetch_shard *shard = fetch_shard_lock(rq->br, body->session_id);
+        fetch_session_begin(shard->sessions, body, rq->version, now_ms, &rq->arena, &st->context);
+        fetch_shard_unlock(shard);
+    }
     st->targets = arena_alloc(&rq->arena, (st->context.count + 1) * sizeof(*st->targets));
 }
 

@@ -12,19 +12,43 @@
 #include "broker/metadata.h"
 #include "broker/partition.h"
 
+#define SLICE_NS          100000 /* of the processor */
+#define WRITE_PIECE_BYTES (INT64_C(256) << 10)
 #define FREE_REQUESTS_MAX 256
 #define WAKE_FIRST_MAX    8 /* started requests of a connection */
 #define STORAGE_REPORT_MS 5000
 
+/* Long appends are written in pieces: one piece a turn, of one log, by ahead_task. Others do not
+ * wait for them. */
 static void write_dirty(struct turn_task *task, void *ctx)
 {
-    (void)task;
     struct io_thread *io = ctx;
+    bool is_piece_due = !list_is_linked(&io->ahead_task.node);
+    struct partition *ahead = NULL;
+    size_t kept = 0;
+    (void)task;
     for (size_t i = 0; i < io->dirty_count; i++) {
-        partition_write(io->dirty[i], io);
-        partition_unref(io->dirty[i]);
+        struct partition *p = io->dirty[i];
+        if (!loop_is_sweep(io->loop) && plog_staged_left(p->pl) > WRITE_PIECE_BYTES) {
+            if (!is_piece_due) {
+                io->dirty[kept++] = p;
+                continue;
+            }
+            if (plog_write_ahead(p->pl, WRITE_PIECE_BYTES)) {
+                is_piece_due = false;
+                ahead = p;
+                continue;
+            }
+        }
+        partition_write(p, io);
+        partition_unref(p);
     }
-    io->dirty_count = 0;
+    io->dirty_count = kept;
+    if (ahead != NULL) {
+        io->dirty[io->dirty_count++] = ahead;
+        loop_owe_next(io->loop, WRITE_PIECE_BYTES); /* room for small ones, none for long ones */
+        loop_at_next_turn(io->loop, &io->ahead_task);
+    }
 }
 
 static void arm_later(struct io_thread *io)
@@ -84,7 +108,7 @@ static void sort_ready(struct io_thread *io, struct list *ready)
 {
     for (struct list *node; (node = list_pop_front(ready)) != NULL;) {
         const struct waiter *w = list_entry(node, struct waiter, ready_link);
-        bool is_late = conn_started(w->rq->slot.cn) > WAKE_FIRST_MAX;
+        bool is_late = w->rq != NULL && conn_started(w->rq->slot.cn) > WAKE_FIRST_MAX;
         list_push_back(is_late ? &io->waking_late : &io->waking, node);
     }
 }
@@ -161,6 +185,16 @@ static void drop_image(struct turn_task *task, void *ctx)
     io->image = image_unref(io->image);
 }
 
+static void reap(void *ctx, struct job *j)
+{
+    struct io_thread *io = ctx;
+    if (io->br->background == NULL) { /* it has ended, or never began */
+        j->run(j);
+        return;
+    }
+    background_post(io->br->background, j);
+}
+
 static void look_for_room(void *ctx)
 {
     struct io_thread *io = ctx;
@@ -185,15 +219,21 @@ int io_thread_new(struct broker *br,
     io->ready_job.run = wake_from_mailbox;
     timer_init(&io->later_timer, flush_due, io);
     turn_task_init(&io->write_task, TURN_APPEND, write_dirty, io);
+    turn_task_init(&io->ahead_task, TURN_APPEND, write_dirty, io);
     turn_task_init(&io->ready_task, TURN_WAKE, wake_at_turn_end, io);
     turn_task_init(&io->image_task, TURN_FREE, drop_image, io);
     turn_task_init(&io->go_on_task, TURN_APPEND, run_going_on, io);
+    bool has_conns = handler != NULL;
     struct loop_options options = {
-        .clock = br->clock, .logger = br->logger, .metrics = &br->metrics};
+        .clock = br->clock, .logger = br->logger, .metrics = has_conns ? &br->metrics : NULL};
     int r = loop_new(&options, &io->loop);
     if (r < 0) {
         io_thread_free(io);
         return r;
+    }
+    if (!has_conns) {
+        *ret = io;
+        return 0;
     }
     struct conn_options conns = {
         .handler = *handler,
@@ -204,6 +244,8 @@ int io_thread_new(struct broker *br,
         .answers = &br->answers,
         .on_room = look_for_room,
         .on_room_ctx = io,
+        .reap = reap,
+        .reap_ctx = io,
     };
     conns.handler.ctx = io;
     r = conn_set_new(io->loop, &conns, &io->conns);
@@ -218,13 +260,18 @@ int io_thread_new(struct broker *br,
 static void io_main(void *ctx)
 {
     struct io_thread *io = ctx;
+    thread_set_slice(SLICE_NS, 0);
     loop_run(io->loop);
 }
 
 int io_thread_start(struct io_thread *io)
 {
     char name[16];
-    (void)snprintf(name, sizeof(name), "io-%zu", io->index);
+    if (io->conns == NULL) {
+        (void)snprintf(name, sizeof(name), "coordinator");
+    } else {
+        (void)snprintf(name, sizeof(name), "io-%zu", io->index);
+    }
     return thread_start(&io->thread, name, io_main, io);
 }
 
@@ -251,6 +298,9 @@ struct io_thread *io_thread_free(struct io_thread *io)
     }
     mem_free(io->later);
     writer_release(&io->writer);
+    for (size_t i = 0; i < io->dirty_count; i++) {
+        partition_unref(io->dirty[i]);
+    }
     mem_free(io->dirty);
     image_unref(io->image);
     lock_release(&io->ready_lock);

@@ -28,11 +28,12 @@ struct flush_later {
 struct io_thread {
     struct broker *br;      /* borrowed */
     struct loop *loop;      /* owned */
-    struct conn_set *conns; /* owned */
+    struct conn_set *conns; /* owned; NULL: it has none */
     size_t index;           /* in br->ios */
     struct thread thread;
     struct image *image; /* a reference: the image of this turn */
     struct turn_task write_task;
+    struct turn_task ahead_task; /* of the next turn, while a long append is being written */
     struct turn_task ready_task;
     struct turn_task image_task; /* lets go of the turn's image */
     struct turn_task go_on_task;
@@ -58,7 +59,8 @@ struct io_thread {
     struct log_limit error_limit;
 };
 
-/* handler: what becomes of frames (dispatch.h); copied, its ctx is set to the new io thread. */
+/* handler: what becomes of frames (dispatch.h); copied, its ctx is set to the new io thread. NULL:
+ * the thread has no connections (the coordinator's). */
 must_check int io_thread_new(struct broker *br,
                              size_t index,
                              const struct conn_handler *handler,

@@ -58,11 +58,11 @@ struct partition {
 
 /* A request's interest in one partition. Lives in the request's arena. */
 struct waiter {
-    struct list link;       /* in the partition's list; under its lock */
-    struct list ready_link; /* in the io thread's list of ready ones; under its lock */
-    struct partition *p;    /* a reference */
-    struct io_thread *io;   /* where the request lives */
-    struct request *rq;
+    struct list link;               /* in the partition's list; under its lock */
+    struct list ready_link;         /* in the io thread's list of ready ones; under its lock */
+    struct partition *p;            /* a reference */
+    struct io_thread *io;           /* where the request lives */
+    struct request *rq;             /* NULL: nobody's, but the coordinator's */
     int64_t offset;                 /* appends: wakes when high_watermark >= offset */
     enum kafka_error error;         /* set before wake when the append failed */
     void (*wake)(struct waiter *w); /* on the io thread */

@@ -166,8 +166,11 @@ void partition_write(struct partition *p, struct io_thread *io)
 void partition_flushed(struct partition *p, int64_t flushed, int err)
 {
     if (err < 0) {
+        enum kafka_error error = atomic_load_explicit(&p->is_deleted, memory_order_relaxed)
+                                     ? KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION
+                                     : KAFKA_ERROR_KAFKA_STORAGE_ERROR;
         lock_take(&p->append_lock);
-        fail_appends(p, -1, KAFKA_ERROR_KAFKA_STORAGE_ERROR, NULL);
+        fail_appends(p, -1, error, NULL);
         lock_give(&p->append_lock);
         return;
     }

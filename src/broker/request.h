@@ -70,6 +70,7 @@ struct request {
     int encode_result;            /* negative: it could not */
     enum request_verdict verdict; /* of the handler, where a worker ran it */
     bool is_decoded;
+    bool is_alone;  /* of dispatch: its connection starts nothing until it is answered */
     int64_t charge; /* to background_give at its end */
     void (*go_on)(struct request *rq);
     /* Each once, on the thread that encodes the answer, a worker where it is long; may be NULL. The

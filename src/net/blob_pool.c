@@ -16,6 +16,7 @@
 enum {
     CLASSES = 13, /* 512 bytes .. 2 MiB */
     EXACT_STEP = 64 << 10,
+    REAPED_BYTES = 1 << 20,
     MAPPED_BYTES = 256 << 10, /* pieces of memory that are mapped by themselves */
 };
 
@@ -36,6 +37,8 @@ struct blob_pool {
     size_t kept;             /* bytes */
     struct stack stacks[CLASSES];
     struct timer trim;
+    void (*reap)(void *ctx, struct job *j); /* the owner's; NULL: nobody else frees */
+    void *reap_ctx;
 };
 
 static void on_trim(struct timer *t, void *ctx);
@@ -106,7 +109,7 @@ void blob_pool_let_go(struct blob_pool *bp)
     for (size_t i = 0; i < CLASSES; i++) {
         free_kept(bp, i, bp->stacks[i].count);
     }
-    atomic_store_explicit(&bp->owner, 0, memory_order_relaxed);
+    atomic_store_explicit(&bp->owner, 0, memory_order_relaxed); /* so reap is not called either */
     unref(bp);
 }
 
@@ -127,6 +130,44 @@ static size_t cap_of(size_t size)
     return (size + EXACT_STEP - 1) / EXACT_STEP * EXACT_STEP;
 }
 
+static void give_back(struct blob_pool *bp, size_t cap)
+{
+    atomic_fetch_sub_explicit(&bp->lent, cap, memory_order_relaxed);
+    conn_memory_give(bp->cm, cap);
+    unref(bp);
+}
+
+/* A large blob on its way to be freed elsewhere: lies in the blob's own data. It counts as lent
+ * until then. */
+struct reaped {
+    struct job job;
+    struct blob_pool *bp; /* a reference, which was the blob's */
+};
+
+static_assert(sizeof(struct reaped) <= REAPED_BYTES, "lies in the data of a reaped blob");
+
+static void run_reap(struct job *j)
+{
+    struct blob_pool *bp = container_of(j, struct reaped, job)->bp;
+    struct blob *b = (void *)((char *)j - offsetof(struct blob, data));
+    size_t cap = b->cap;
+    mem_free(b);
+    give_back(bp, cap);
+}
+
+static void reap_blob(struct blob_pool *bp, struct blob *b)
+{
+    struct reaped *rd = (void *)b->data;
+    *rd = (struct reaped){.job.run = run_reap, .bp = bp};
+    bp->reap(bp->reap_ctx, &rd->job);
+}
+
+void blob_pool_set_reaper(struct blob_pool *bp, void (*reap)(void *ctx, struct job *j), void *ctx)
+{
+    bp->reap = reap;
+    bp->reap_ctx = ctx;
+}
+
 static void on_free(struct blob *b, void *ctx)
 {
     struct blob_pool *bp = ctx;
@@ -135,12 +176,13 @@ static void on_free(struct blob *b, void *ctx)
     bool is_owner = atomic_load_explicit(&bp->owner, memory_order_relaxed) == pthread_self();
     if (cap <= BLOB_POOL_CLASS_MAX && is_owner && bp->kept + cap <= BLOB_POOL_KEPT_MAX) {
         push(bp, class_of(cap), b);
+    } else if (cap >= REAPED_BYTES && is_owner && bp->reap != NULL) {
+        reap_blob(bp, b);
+        return;
     } else {
         mem_free(b);
     }
-    atomic_fetch_sub_explicit(&bp->lent, cap, memory_order_relaxed);
-    conn_memory_give(bp->cm, cap);
-    unref(bp);
+    give_back(bp, cap);
 }
 
 static void lend(struct blob_pool *bp, struct blob *b)

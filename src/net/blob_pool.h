@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "base/bytes.h"
+#include "base/sync.h"
 #include "net/conn_memory.h"
 #include "net/loop.h"
 
@@ -24,6 +25,10 @@ enum {
 };
 
 struct blob_pool *blob_pool_new(struct loop *lp, struct conn_memory *cm);
+/* Large blobs that come back on the loop's thread are freed by a job that is given to `reap`:
+ * giving their pages back to the system takes longer than a loop has time. To be said before the
+ * first blob is taken; ends with blob_pool_let_go. */
+void blob_pool_set_reaper(struct blob_pool *bp, void (*reap)(void *ctx, struct job *j), void *ctx);
 void blob_pool_let_go(struct blob_pool *bp); /* ends when its last blob has come back */
 
 /* A blob of at least `size` bytes, or NULL: the budget or the system has none. */

@@ -225,6 +225,7 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     op->started_max = op->started_max == 0 ? 64 : op->started_max;
     op->unsent_bytes_max = op->unsent_bytes_max == 0 ? 256 << 10 : op->unsent_bytes_max;
     cs->pool = blob_pool_new(lp, op->memory);
+    blob_pool_set_reaper(cs->pool, op->reap, op->reap_ctx);
     list_init(&cs->by_activity);
     list_init(&cs->ready);
     list_init(&cs->backlog);

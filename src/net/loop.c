@@ -59,8 +59,9 @@ struct loop {
     bool is_sweep;    /* the turn does all there is: slices do not end */
     int64_t slice_ns; /* machine clock when the slice began, and what was owed then */
     int64_t slice_owed_ns;
-    int64_t owed_ns;  /* of this turn */
-    struct list mail; /* jobs that the last turns had no time for */
+    int64_t owed_ns;      /* of this turn */
+    int64_t owed_next_ns; /* of the next one */
+    struct list mail;     /* jobs that the last turns had no time for */
     atomic_bool must_stop;
     _Atomic pthread_t runner; /* the thread that is in loop_run or loop_turn; 0: none */
     struct list next;         /* tasks of the next turn's start */
@@ -201,7 +202,8 @@ void loop_enter_turn(struct loop *lp)
         return;
     }
     lp->is_in_turn = true;
-    lp->owed_ns = 0;
+    lp->owed_ns = lp->owed_next_ns;
+    lp->owed_next_ns = 0;
     lp->turn_ns = clock_mono_ns(lp->clock);
     lp->now_ms = now_of(lp, lp->turn_ns);
     lp->wall_ms = clock_now_ms(lp->clock);
@@ -404,9 +406,19 @@ void loop_owe(struct loop *lp, int64_t ns)
     lp->owed_ns += ns;
 }
 
+void loop_owe_next(struct loop *lp, int64_t ns)
+{
+    lp->owed_next_ns += ns;
+}
+
 bool loop_may_owe(const struct loop *lp, int64_t ns)
 {
     return lp->owed_ns == 0 || lp->owed_ns + ns <= TURN_OWED_NS || lp->is_sweep;
+}
+
+bool loop_is_sweep(const struct loop *lp)
+{
+    return lp->is_sweep;
 }
 
 struct timers *loop_timers(struct loop *lp)

@@ -69,8 +69,11 @@ void loop_begin_slice(struct loop *lp);
 bool loop_slice_is_over(const struct loop *lp);
 /* Work was done that will cost so much more at the end of this turn. */
 void loop_owe(struct loop *lp, int64_t ns);
+/* The next turn will owe so much before it begins. */
+void loop_owe_next(struct loop *lp, int64_t ns);
 /* May this turn owe so much more? What is large by itself may be owed when nothing else is. */
 bool loop_may_owe(const struct loop *lp, int64_t ns);
+bool loop_is_sweep(const struct loop *lp); /* the turn is a last sweep: it shall do all there is */
 
 /* Timers of this loop; deadlines on the time of loop_now_ms. */
 struct timers *loop_timers(struct loop *lp);

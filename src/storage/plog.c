@@ -221,6 +221,14 @@ bool plog_has_staged(struct plog *pl)
     return has_staged;
 }
 
+int64_t plog_staged_left(struct plog *pl)
+{
+    lock_take(&pl->lock);
+    int64_t left = pl->staged_bytes - pl->ahead_bytes;
+    lock_give(&pl->lock);
+    return left;
+}
+
 int64_t plog_unflushed_bytes(struct plog *pl)
 {
     lock_take(&pl->lock);

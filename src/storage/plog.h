@@ -35,6 +35,8 @@
 #include "base/uuid.h"
 #include "storage/validate.h"
 
+#include <stdatomic.h>
+
 struct fd_cache; /* open segment files of one broker, bounded: fd_cache.h */
 
 /* What all logs of one broker share; owned by the broker, outlives them. */
@@ -48,6 +50,7 @@ struct plog_env {
      * called by plog_write without the log's lock. */
     void (*on_grown)(void *ctx);
     void *on_grown_ctx;
+    _Atomic int64_t producers; /* that the logs remember; see producer_state.h */
 };
 
 /* Immutable once given; replaced as a whole by plog_set_config. Names are Kafka's topic configs. */
@@ -189,6 +192,10 @@ plog_append_as_follower(struct plog *pl, struct blob *blob, const uint8_t *bytes
 /* Hands what is staged to the file. *ret_written: the new `written` offset. On failure everything
  * staged is undone (log_end == written again). 0 when nothing was staged. */
 must_check int plog_write(struct plog *pl, int64_t *ret_written);
+/* Before plog_write, where that would take too long: hands `max` bytes of what is staged to the
+ * file. False: no more than that is left, or it cannot go on; plog_write is next. */
+must_check bool plog_write_ahead(struct plog *pl, int64_t max);
+int64_t plog_staged_left(struct plog *pl); /* bytes that are staged and not in the file */
 bool plog_has_staged(struct plog *pl);
 
 /* Stable storage in two halves, so that one round covers many logs: begin (lock, short) notes what

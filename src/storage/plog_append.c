@@ -8,6 +8,9 @@
  * the owner has called plog_write and learned of it, nothing more is taken, or an offset would be
  * given out twice while two requests wait for it.
  *
+ * What is long may be written in pieces before (plog_write_ahead): bytes beyond the segment's size,
+ * which nobody reads, and which a crash leaves as a torn tail.
+ *
  * Answers to Kafka's UnifiedLog.append and analyzeAndValidateProducerState.
  */
 #include "storage/plog.h"
@@ -31,6 +34,7 @@ static void clear_staged(struct plog *pl)
     pl->staged_count = 0;
     pl->undos_count = 0;
     pl->staged_bytes = 0;
+    pl->ahead_bytes = 0;
 }
 
 static void undo_staged(struct plog *pl)
@@ -49,24 +53,33 @@ static void undo_staged(struct plog *pl)
     pl->log_end = pl->written;
 }
 
-static int write_bytes(struct plog *pl, struct fs_file *file, int64_t position)
+/* Staged bytes [pl->ahead_bytes, until) to their places in the file. */
+static int
+write_bytes(struct plog *pl, const struct segment *sg, struct fs_file *file, int64_t until)
 {
     struct iovec pieces[WRITE_PIECES];
+    int64_t end = 0; /* of the staged batch, in staged bytes */
     size_t i = 0;
-    while (i < pl->staged_count) {
+    while (pl->ahead_bytes < until) {
         int count = 0;
-        int64_t bytes = 0;
-        for (; i < pl->staged_count && count < WRITE_PIECES; i++, count++) {
+        int64_t to = pl->ahead_bytes;
+        for (; i < pl->staged_count && count < WRITE_PIECES && to < until; i++) {
             const struct staged *st = &pl->staged[i];
-            memcpy(&pieces[count].iov_base, &st->bytes, sizeof(st->bytes)); /* it knows no const */
-            pieces[count].iov_len = st->size;
-            bytes += to_i64(st->size);
+            int64_t from = end;
+            end += to_i64(st->size);
+            if (end <= to) {
+                continue;
+            }
+            const uint8_t *bytes = st->bytes + (to - from);
+            memcpy(&pieces[count].iov_base, &bytes, sizeof(bytes)); /* it knows no const */
+            pieces[count++].iov_len = to_size(min_i64(end, until) - to);
+            to = min_i64(end, until);
         }
-        int err = fs_pwritev(file, pieces, count, position);
+        int err = fs_pwritev(file, pieces, count, sg->size + pl->ahead_bytes);
         if (err < 0) {
             return err;
         }
-        position += bytes;
+        pl->ahead_bytes = to;
     }
     return 0;
 }
@@ -142,7 +155,9 @@ static void note_written(struct plog *pl, struct segment *sg)
     pl->written = pl->log_end;
     pl->unflushed_bytes += bytes;
     pl->is_changed = true;
+    size_t count = pl->undos_count;
     clear_staged(pl);
+    producer_state_trim(&pl->producers, count);
     plog_add_write_mark(pl, pl->written, sg->base_offset, sg->size);
 }
 
@@ -163,7 +178,7 @@ int plog_write_locked(struct plog *pl)
         err = write_txns(pl, sg);
     }
     if (err >= 0) {
-        err = write_bytes(pl, file, sg->size);
+        err = write_bytes(pl, sg, file, pl->staged_bytes);
     }
     if (err >= 0) {
         note_written(pl, sg);
@@ -175,6 +190,40 @@ int plog_write_locked(struct plog *pl)
     }
     fs_file_unref(file);
     return err;
+}
+
+/* Bytes before the first batch that needs an entry in the index of transactions before it. */
+static int64_t plain_bytes(const struct plog *pl)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < pl->staged_count && !pl->staged[i].completed.is_set; i++) {
+        bytes += to_i64(pl->staged[i].size);
+    }
+    return bytes;
+}
+
+bool plog_write_ahead(struct plog *pl, int64_t max)
+{
+    lock_take(&pl->lock);
+    int64_t until = pl->ahead_bytes + max;
+    bool is_more = pl->staged_bytes > until;
+    if (is_more) {
+        struct segment *sg = plog_active(pl);
+        struct segment_io io = plog_io(pl, false);
+        struct fs_file *file = NULL;
+        int err = pl->is_offline || pl->write_error < 0 ? ERR_OFFLINE : segment_load_times(sg, &io);
+        if (err >= 0) {
+            err = open_for_write(pl, sg, &file);
+        }
+        if (err >= 0) {
+            err = write_bytes(pl, sg, file, min_i64(until, plain_bytes(pl)));
+        }
+        is_more =
+            err >= 0 && pl->ahead_bytes == until; /* else plog_write does it, or tells why not */
+        fs_file_unref(file);
+    }
+    lock_give(&pl->lock);
+    return is_more;
 }
 
 int plog_write(struct plog *pl, int64_t *ret_written)

@@ -74,6 +74,7 @@ struct plog {
     size_t staged_count;
     size_t staged_cap;
     int64_t staged_bytes;
+    int64_t ahead_bytes;         /* of them: in the file already */
     struct producer_undo *undos; /* owned */
     size_t undos_count;
     size_t undos_cap;

@@ -33,17 +33,33 @@ enum {
     MARKER_RECORD_MAX = 4096,
 };
 
-void producer_state_init(struct producer_state *ps, uint64_t seed)
+void producer_state_init(struct producer_state *ps, uint64_t seed, _Atomic int64_t *shared)
 {
-    *ps = (struct producer_state){0};
+    *ps = (struct producer_state){.shared = shared};
     hmap_init(&ps->map, seed);
+    list_init(&ps->used);
+}
+
+static void count_shared(struct producer_state *ps, int64_t delta)
+{
+    if (ps->shared != NULL) {
+        /* Relaxed: a glance at how many there are is enough. */
+        atomic_fetch_add_explicit(ps->shared, delta, memory_order_relaxed);
+    }
+}
+
+static void remove_entry(struct producer_state *ps, struct producer_entry *pe)
+{
+    hmap_remove(&ps->map, &pe->node);
+    list_remove(&pe->used);
+    count_shared(ps, -1);
+    mem_free(pe);
 }
 
 void producer_state_clear(struct producer_state *ps)
 {
     hmap_foreach (node, &ps->map) {
-        hmap_remove(&ps->map, node);
-        mem_free(container_of(node, struct producer_entry, node));
+        remove_entry(ps, container_of(node, struct producer_entry, node));
     }
     ps->ongoing.count = 0;
     ps->unreplicated.count = 0;
@@ -92,13 +108,25 @@ static struct producer_entry *add_entry(struct producer_state *ps, int64_t produ
     struct producer_entry *pe = mem_alloc(sizeof(*pe));
     *pe = empty_entry(producer_id);
     hmap_insert(&ps->map, &pe->node, hash_u64((uint64_t)producer_id, ps->map.seed));
+    list_push_back(&ps->used, &pe->used);
+    count_shared(ps, 1);
     return pe;
 }
 
-static void remove_entry(struct producer_state *ps, struct producer_entry *pe)
+/* What the entry says; it stays in its places. */
+static void set_entry(struct producer_entry *pe, const struct producer_entry *what)
 {
-    hmap_remove(&ps->map, &pe->node);
-    mem_free(pe);
+    struct hmap_node node = pe->node;
+    struct list used = pe->used;
+    *pe = *what;
+    pe->node = node;
+    pe->used = used;
+}
+
+static void touch_entry(struct producer_state *ps, struct producer_entry *pe)
+{
+    list_remove(&pe->used);
+    list_push_back(&ps->used, &pe->used);
 }
 
 /* --- transactions ----------------------------------------------------------------------------- */
@@ -366,6 +394,7 @@ void producer_state_apply(struct producer_state *ps,
     if (!was_known) {
         pe = add_entry(ps, b->producer_id);
     }
+    touch_entry(ps, pe);
     if (undo != NULL) {
         undo->before = *pe;
         undo->was_known = was_known;
@@ -402,9 +431,7 @@ void producer_state_revert(struct producer_state *ps, const struct producer_undo
         remove_entry(ps, pe);
         return;
     }
-    struct hmap_node node = pe->node;
-    *pe = undo->before;
-    pe->node = node;
+    set_entry(pe, &undo->before);
 }
 
 static bool is_expired(const struct producer_entry *pe, int64_t now_ms, int64_t expiration_ms)
@@ -423,6 +450,24 @@ size_t producer_state_expire(struct producer_state *ps, int64_t now_ms, int64_t 
         }
     }
     return count;
+}
+
+void producer_state_trim(struct producer_state *ps, size_t count)
+{
+    if (ps->shared == NULL) {
+        return;
+    }
+    for (; count > 0 && !list_is_empty(&ps->used); count--) {
+        if (atomic_load_explicit(ps->shared, memory_order_relaxed) <= PRODUCERS_SHARED_MAX) {
+            return;
+        }
+        struct producer_entry *pe = list_entry(ps->used.next, struct producer_entry, used);
+        if (pe->txn_first_offset >= 0) {
+            touch_entry(ps, pe);
+        } else {
+            remove_entry(ps, pe);
+        }
+    }
 }
 
 /* --- snapshots -------------------------------------------------------------------------------- */
@@ -485,8 +530,7 @@ decode_entry(struct producer_state *ps, const uint8_t *from, int64_t now_ms, int
     if (at == NULL) {
         at = add_entry(ps, pe.producer_id);
     }
-    pe.node = at->node;
-    *at = pe;
+    set_entry(at, &pe);
     if (pe.txn_first_offset >= 0) {
         txns_insert(&ps->ongoing, (struct open_txn){
                                       .first_offset = pe.txn_first_offset,

@@ -14,8 +14,11 @@
 #include "base/base.h"
 #include "base/fs.h"
 #include "base/hmap.h"
+#include "base/list.h"
 #include "wire/batch.h"
 #include "wire/gen/errors.h"
+
+#include <stdatomic.h>
 
 #define PRODUCER_BATCHES 5
 
@@ -28,6 +31,7 @@ struct producer_batch {
 
 struct producer_entry {
     struct hmap_node node; /* by producer_id */
+    struct list used;      /* in producer_state.used */
     int64_t producer_id;
     int64_t last_timestamp;
     int64_t txn_first_offset;  /* of the open transaction; -1: none */
@@ -52,6 +56,8 @@ struct open_txns {
 
 struct producer_state {
     struct hmap map;
+    struct list used;        /* struct producer_entry, the one that wrote last at the end */
+    _Atomic int64_t *shared; /* borrowed: entries of all logs together; NULL: nobody counts */
     struct open_txns ongoing;
     struct open_txns unreplicated; /* ended at or beyond the high watermark */
 };
@@ -86,7 +92,11 @@ enum producer_rules {
     PRODUCER_RULES_EPOCH, /* of ourselves: epochs only */
 };
 
-void producer_state_init(struct producer_state *ps, uint64_t seed);
+/* Entries of all logs that share a counter; beyond them a log that gets new ones forgets as many of
+ * its old ones. About 90 MB. */
+#define PRODUCERS_SHARED_MAX 400000
+
+void producer_state_init(struct producer_state *ps, uint64_t seed, _Atomic int64_t *shared);
 void producer_state_release(struct producer_state *ps);
 void producer_state_clear(struct producer_state *ps);
 
@@ -117,6 +127,12 @@ const struct producer_entry *producer_state_find(const struct producer_state *ps
                                                  int64_t producer_id);
 /* Forgets producers that are idle since expiration_ms and have no open transaction; how many. */
 size_t producer_state_expire(struct producer_state *ps, int64_t now_ms, int64_t expiration_ms);
+
+/* While there are more than PRODUCERS_SHARED_MAX: forgets those that have not written for longest
+ * and have no open transaction, `count` at most. None must have an undo. A producer that was
+ * forgotten may go on, as after an expiration: only a repetition of its last batches is not
+ * recognized. */
+void producer_state_trim(struct producer_state *ps, size_t count);
 
 /* The snapshot file's bytes, mem_alloc'ed. */
 void producer_state_encode(const struct producer_state *ps, uint8_t **ret, size_t *ret_len);

@@ -781,7 +781,7 @@ int plog_open(struct plog_env *env,
     pl->stale_base = INT64_MAX;
     lock_init(&pl->lock, LOCK_PLOG);
     clock_random(env->clock, seed.bytes, sizeof(seed.bytes));
-    producer_state_init(&pl->producers, load_be64(seed.bytes));
+    producer_state_init(&pl->producers, load_be64(seed.bytes), &env->producers);
     epoch_cache_init(&pl->epochs);
     int err = plog_make_path(pl, how);
     if (err >= 0) {

@@ -434,6 +434,54 @@ static void a_full_disk_refuses_and_recovers(void **state)
     world_release(&w);
 }
 
+static void a_long_write_in_pieces_shows_nothing_until_it_is_whole(void **state)
+{
+    (void)state;
+    struct world w;
+    int err;
+    int64_t written;
+    world_init(&w);
+    world_open(&w);
+    append_plain(&w, 1, 10);
+    flush_log(&w);
+    struct shape s = {.records = 1, .value_bytes = 5000};
+    int64_t alone = plog_available(w.pl, 0, PLOG_TO_LOG_END);
+    int pieces = 0;
+    IGNORE(stage_shape(&w, &s, &err).base_offset);
+    while (plog_write_ahead(w.pl, 1500)) {
+        if (++pieces == 2) {
+            IGNORE(stage_shape(&w, &s, &err).base_offset); /* others may come meanwhile */
+        }
+        assert_int_equal(offsets_of(&w).written, 1);
+        assert_int_equal(plog_available(w.pl, 0, PLOG_TO_LOG_END), alone);
+    }
+    assert_int_equal(pieces, 6);
+    assert_int_equal(plog_write(w.pl, &written), 0);
+    assert_int_equal(written, 3);
+    flush_log(&w);
+    assert_int_equal(check_all_readable(&w), 3);
+    /* a disk that is full in the middle */
+    int64_t used = simfs_used(w.disk);
+    simfs_set_capacity(w.disk, used + 2000);
+    IGNORE(stage_shape(&w, &s, &err).base_offset);
+    assert_true(plog_write_ahead(w.pl, 1500));
+    assert_false(plog_write_ahead(w.pl, 1500));
+    assert_int_equal(plog_write(w.pl, &written), -ENOSPC);
+    assert_int_equal(offsets_of(&w).log_end, 3);
+    assert_int_equal(simfs_used(w.disk), used);
+    simfs_set_capacity(w.disk, 0);
+    assert_int_equal(append_shape(&w, &s), 3);
+    /* killed in the middle */
+    flush_log(&w);
+    IGNORE(stage_shape(&w, &s, &err).base_offset);
+    assert_true(plog_write_ahead(w.pl, 1500));
+    world_reopen(&w, false);
+    assert_int_equal(offsets_of(&w).log_end, 4);
+    assert_int_equal(check_all_readable(&w), 4);
+    assert_int_equal(append_shape(&w, &s), 4);
+    world_release(&w);
+}
+
 static void a_write_that_fails_inside_an_append_is_told_by_the_next_write(void **state)
 {
     (void)state;
@@ -833,6 +881,7 @@ int main(void)
         cmocka_unit_test(times_are_found_by_record),
         cmocka_unit_test(an_empty_log_has_no_times),
         cmocka_unit_test(a_full_disk_refuses_and_recovers),
+        cmocka_unit_test(a_long_write_in_pieces_shows_nothing_until_it_is_whole),
         cmocka_unit_test(a_write_that_fails_inside_an_append_is_told_by_the_next_write),
         cmocka_unit_test(a_failed_sync_takes_the_log_offline),
         cmocka_unit_test(a_flush_covers_the_old_segment_and_the_new_name),

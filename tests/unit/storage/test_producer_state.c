@@ -68,7 +68,7 @@ static void an_unknown_producer_may_start_anywhere(void **state)
 {
     (void)state;
     struct producer_state ps;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     assert_int_equal(ask(&ps, data(7, 0, 55, 3, 0)), KAFKA_ERROR_NONE);
     assert_int_equal(ask(&ps, data(7, -1, 0, 1, 0)), KAFKA_ERROR_NONE);
     producer_state_release(&ps);
@@ -78,7 +78,7 @@ static void the_last_five_batches_are_duplicates_and_nothing_else_is(void **stat
 {
     (void)state;
     struct producer_state ps;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     for (int i = 0; i < 7; i++) {
         put(&ps, data(7, 0, i * 2, 2, i * 2));
     }
@@ -106,7 +106,7 @@ static void sequences_follow_without_a_gap_and_wrap_to_zero(void **state)
 {
     (void)state;
     struct producer_state ps;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     put(&ps, data(7, 0, 0, 5, 0));
     assert_int_equal(ask(&ps, data(7, 0, 5, 1, 5)), KAFKA_ERROR_NONE);
     assert_int_equal(ask(&ps, data(7, 0, 6, 1, 5)), KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER);
@@ -127,7 +127,7 @@ static void epochs_fence(void **state)
 {
     (void)state;
     struct producer_state ps;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     put(&ps, data(7, 4, 0, 5, 0));
     assert_int_equal(ask(&ps, data(7, 3, 5, 1, 5)), KAFKA_ERROR_INVALID_PRODUCER_EPOCH);
     assert_int_equal(ask(&ps, data(7, 5, 5, 1, 5)), KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER);
@@ -145,7 +145,7 @@ static void coordinators_have_no_sequences_but_epochs(void **state)
     struct producer_state ps;
     bool is_duplicate;
     struct producer_batch pb;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     put(&ps, txn_data(7, 4, 0, 0));
     struct batch gap = txn_data(7, 4, 77, 1);
     assert_int_equal(
@@ -168,7 +168,7 @@ static void plain_records_in_an_open_transaction_are_refused(void **state)
 {
     (void)state;
     struct producer_state ps;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     put(&ps, txn_data(7, 0, 0, 0));
     assert_int_equal(ask(&ps, data(7, 0, 1, 1, 1)), KAFKA_ERROR_INVALID_TXN_STATE);
     /* the sequence is looked at first */
@@ -182,7 +182,7 @@ static void the_stable_offset_waits_for_the_first_transaction_and_its_marker(voi
 {
     (void)state;
     struct producer_state ps;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     put(&ps, txn_data(1, 0, 0, 10));
     put(&ps, txn_data(2, 0, 0, 11));
     assert_int_equal(producer_state_first_unstable(&ps), 10);
@@ -217,7 +217,7 @@ static void undo_gives_the_state_before(void **state)
     uint8_t *after;
     size_t before_len;
     size_t after_len;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     put(&ps, txn_data(1, 0, 0, 0));
     put(&ps, data(2, 0, 0, 3, 1));
     producer_state_encode(&ps, &before, &before_len);
@@ -256,7 +256,7 @@ static void a_snapshot_is_kafkas_byte_for_byte(void **state)
     struct producer_state ps;
     uint8_t *bytes;
     size_t len;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     assert_int_equal(
         producer_state_decode(&ps, kafkas_snapshot, sizeof(kafkas_snapshot), 0, INT64_MAX), 0);
     const struct producer_entry *pe = producer_state_find(&ps, 1);
@@ -282,7 +282,7 @@ static void a_damaged_snapshot_is_refused(void **state)
     (void)state;
     struct producer_state ps;
     uint8_t bytes[sizeof(kafkas_snapshot)];
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     for (size_t len = 0; len < sizeof(bytes); len++) {
         assert_int_equal(producer_state_decode(&ps, kafkas_snapshot, len, 0, INT64_MAX),
                          ERR_MALFORMED);
@@ -301,7 +301,7 @@ static void idle_producers_expire_but_not_within_a_transaction(void **state)
 {
     (void)state;
     struct producer_state ps;
-    producer_state_init(&ps, 1);
+    producer_state_init(&ps, 1, NULL);
     put(&ps, data(1, 0, 0, 1, 0));     /* timestamp 1000 */
     put(&ps, txn_data(2, 0, 0, 1));    /* 1001 */
     put(&ps, data(3, 0, 0, 1, 50000)); /* 51000 */
@@ -310,6 +310,30 @@ static void idle_producers_expire_but_not_within_a_transaction(void **state)
     assert_non_null(producer_state_find(&ps, 2));
     assert_non_null(producer_state_find(&ps, 3));
     producer_state_release(&ps);
+}
+
+static void those_that_wrote_least_lately_are_forgotten_when_there_are_too_many(void **state)
+{
+    (void)state;
+    _Atomic int64_t shared = PRODUCERS_SHARED_MAX - 3; /* other logs' */
+    struct producer_state ps;
+    producer_state_init(&ps, 1, &shared);
+    put(&ps, txn_data(1, 0, 0, 100)); /* its transaction is open */
+    put(&ps, data(2, 0, 0, 1, 101));
+    put(&ps, data(3, 0, 0, 1, 102));
+    producer_state_trim(&ps, 1);
+    assert_int_equal(ps.map.count, 3); /* there is room */
+    put(&ps, data(4, 0, 0, 1, 103));
+    put(&ps, data(2, 0, 1, 1, 104)); /* again: 3 is now the oldest */
+    producer_state_trim(&ps, 2);
+    assert_int_equal(shared, PRODUCERS_SHARED_MAX);
+    assert_null(producer_state_find(&ps, 3));
+    assert_non_null(producer_state_find(&ps, 1));
+    assert_non_null(producer_state_find(&ps, 2));
+    assert_non_null(producer_state_find(&ps, 4));
+    assert_int_equal(ask(&ps, data(3, 0, 1, 1, 105)), KAFKA_ERROR_NONE); /* it may go on */
+    producer_state_release(&ps);
+    assert_int_equal(shared, PRODUCERS_SHARED_MAX - 3);
 }
 
 int main(void)
@@ -326,6 +350,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_is_kafkas_byte_for_byte),
         cmocka_unit_test(a_damaged_snapshot_is_refused),
         cmocka_unit_test(idle_producers_expire_but_not_within_a_transaction),
+        cmocka_unit_test(those_that_wrote_least_lately_are_forgotten_when_there_are_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

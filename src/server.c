@@ -5,8 +5,8 @@
  *   1 listeners bind (the real ports go into the registration)
  *   2 log directories: an empty one is formatted, then locked
  *   3 background threads, then the metadata log: replay, registration, the first image; partitions
- * open 4 clean-shutdown markers go, durably, before anything is appended 5 io threads run,
- * listeners accept
+ * open 4 clean-shutdown markers go, durably, before anything is appended 5 the group
+ * coordinator and the io threads run, listeners accept
  */
 #include "server.h"
 
@@ -14,6 +14,8 @@
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/config.h"
+#include "broker/control.h"
+#include "broker/coordinator.h"
 #include "broker/dispatch.h"
 #include "broker/fetch_session.h"
 #include "broker/io_thread.h"
@@ -40,6 +42,7 @@ struct server {
     struct conn_limits *limits;
     struct listener **listeners; /* owned; br.listeners_count of them */
     struct conn_set **sets;      /* borrowed from the io threads */
+    struct control *control;     /* owned; NULL: it could not be made */
     void (*fatal)(void *ctx);
     void *fatal_ctx;
     bool is_started;
@@ -83,7 +86,8 @@ static size_t count_io_threads(struct config *config)
         usable = CPU_COUNT(&cores);
     }
     int64_t wanted = config_get_int(config, "num.network.threads");
-    return to_size(max_i64(1, min_i64(min_i64(wanted, usable), IO_THREADS_MAX)));
+    /* One place is the coordinator's. */
+    return to_size(max_i64(1, min_i64(min_i64(wanted, usable), IO_THREADS_MAX - 1)));
 }
 
 static void make_fetch_shards(struct broker *br, size_t slots, uint64_t seed)
@@ -133,7 +137,7 @@ int server_new(struct config *config,
     make_fetch_shards(
         br, to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
     br->ios_count = count_io_threads(config);
-    br->ios = mem_array(br->ios_count, sizeof(struct io_thread *));
+    br->ios = mem_array(br->ios_count + 1, sizeof(struct io_thread *));
     sv->sets = mem_array(br->ios_count, sizeof(struct conn_set *));
     for (size_t i = 0; i < br->ios_count; i++) {
         int r = io_thread_new(br, i, &dispatch_conn_handler, &br->ios[i]);
@@ -160,6 +164,25 @@ static void apply_limits(struct broker *br, const struct image *im)
                            (int32_t)config_effective_int(config, im, "max.connections.per.ip"));
     conn_limits_set_rate(sv->limits,
                          (int32_t)config_effective_int(config, im, "max.connection.creation.rate"));
+}
+
+static void on_image(struct broker *br, struct image *im)
+{
+    coordinator_apply_image(br->coordinator, im);
+}
+
+/* The group coordinator, with the image that the partitions were made from. */
+static int make_coordinator(struct broker *br)
+{
+    int r = coordinator_new(br, &br->coordinator);
+    if (r < 0) {
+        return r;
+    }
+    struct image *im = metadata_image(br->metadata);
+    coordinator_apply_image(br->coordinator, im);
+    image_unref(im);
+    br->on_image = on_image;
+    return 0;
 }
 
 static void on_broker_fatal(struct broker *br, int err)
@@ -281,6 +304,30 @@ static void on_fatal(void *ctx, int err)
     }
 }
 
+/* The control door in the first directory that is there. Tools miss it; clients do not. */
+static void open_control(struct server *sv)
+{
+    struct broker *br = &sv->br;
+    struct log_dir_entry *dirs = NULL;
+    size_t count = 0;
+    log_dirs_entries(br->log_dirs, &dirs, &count);
+    size_t i = 0;
+    while (i < count && dirs[i].ld == NULL) {
+        i++;
+    }
+    if (i == count) {
+        return;
+    }
+    int r = control_new(br->ios[0]->loop, br->coordinator, dirs[i].path, &sv->control);
+    if (r < 0) {
+        LOG_WARN(br->logger, FAC_SERVER,
+                 "there is no control door, jackdaw explain will not work: %s/%s: %s", dirs[i].path,
+                 CONTROL_SOCKET_NAME, err_text(r));
+        return;
+    }
+    control_start(sv->control);
+}
+
 int server_start(struct server *sv, char *ret_error, size_t error_cap)
 {
     struct broker *br = &sv->br;
@@ -321,7 +368,14 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
     for (size_t i = 0; i < br->listeners_count; i++) {
         listener_start(sv->listeners[i], sv->sets, br->ios_count);
     }
-    r = metadata_start(br->metadata);
+    r = make_coordinator(br);
+    if (r >= 0) {
+        r = coordinator_start(br->coordinator);
+        open_control(sv);
+    }
+    if (r >= 0) {
+        r = metadata_start(br->metadata);
+    }
     for (size_t i = 0; r >= 0 && i < br->ios_count; i++) {
         r = io_thread_start(br->ios[i]);
         sv->ios_started += r >= 0;
@@ -364,6 +418,7 @@ static void settle_loops(struct server *sv)
 void server_stop(struct server *sv, bool is_clean)
 {
     struct broker *br = &sv->br;
+    coordinator_stop(br->coordinator);
     for (size_t i = 0; i < sv->ios_started; i++) {
         io_thread_stop(br->ios[i]);
     }
@@ -371,6 +426,7 @@ void server_stop(struct server *sv, bool is_clean)
     for (size_t i = 0; sv->listeners != NULL && i < br->listeners_count; i++) {
         sv->listeners[i] = listener_free(sv->listeners[i]);
     }
+    control_close(sv->control);
     for (size_t i = 0; i < br->ios_count; i++) {
         conn_set_close_all(br->ios[i]->conns);
         loop_turn(br->ios[i]->loop, false);
@@ -383,6 +439,8 @@ void server_stop(struct server *sv, bool is_clean)
         sv->background_runs = false;
     }
     settle_loops(sv);
+    sv->control = control_free(sv->control);
+    br->coordinator = coordinator_free(br->coordinator);
     if (br->partitions != NULL) {
         partition_table_close(br->partitions, is_clean);
     }

@@ -22,6 +22,7 @@ struct metadata; /* broker/metadata.h */
 struct partition_table; /* broker/partition.h */
 struct log_dirs;        /* broker/log_dirs.h */
 struct io_thread;       /* broker/dispatch.h */
+struct coordinator;     /* broker/coordinator.h */
 struct background;      /* broker/background.h: threads for syncs, cold reads, deletes */
 struct conn_memory;     /* net/conn.h */
 struct fetch_sessions;  /* broker/fetch_session.h */
@@ -63,6 +64,7 @@ struct broker {
     struct log_dirs *log_dirs;
     struct partition_table *partitions;
     struct background *background;
+    struct coordinator *coordinator;
     struct fetch_shard fetch_shards[FETCH_SHARDS_MAX];
     uint32_t fetch_shards_count;
     struct mem_budget fetch_memory; /* bytes of fetch sessions */
@@ -73,9 +75,12 @@ struct broker {
     /* Configs of the broker have changed: what a config may change while it runs. The metadata
      * thread. NULL: nobody asks. */
     void (*on_configs)(struct broker *br, const struct image *im);
+    /* An image is about to be published; partitions follow it already. The metadata thread. NULL:
+     * nobody asks. */
+    void (*on_image)(struct broker *br, struct image *im);
     int64_t fetch_max_bytes; /* fetch.max.bytes */
-    struct io_thread **ios;  /* owned */
-    size_t ios_count;
+    struct io_thread **ios;  /* owned; behind them the coordinator's */
+    size_t ios_count;        /* without the coordinator's */
     struct broker_listener *listeners;
     size_t listeners_count;
     char cluster_id[64];

@@ -485,8 +485,10 @@ void config_describe_group(const struct config *c,
         cd->name = name;
         cd->type = row->type;
         cd->doc = row->doc;
-        cd->value = mine != NULL ? parse_and_print(row, mine->value, arena)
-                                 : inherited_group_value(&view, row, broker_row, arena);
+        /* Kafka shows an internal key as it was written, with its blanks. */
+        cd->value = mine == NULL ? inherited_group_value(&view, row, broker_row, arena)
+                    : row->audience == CONFIG_INTERNAL ? mine->value
+                                                       : parse_and_print(row, mine->value, arena);
         struct config_synonym list[SYNONYMS_MAX];
         size_t count = 0;
         if (broker_row != NULL) {

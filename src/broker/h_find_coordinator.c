@@ -1,12 +1,19 @@
 /*
- * FindCoordinator 0-6. Groups and transactions have no coordinator on this broker yet: every
- * well-formed key is answered COORDINATOR_NOT_AVAILABLE, which clients take as "ask again".
+ * FindCoordinator 0-6. The coordinator of a group is the leader of its partition of
+ * __consumer_offsets, which is made when it is asked for and not there: COORDINATOR_NOT_AVAILABLE
+ * meanwhile. Transactions and share groups have no coordinator on this broker yet: every
+ * well-formed key of theirs is answered COORDINATOR_NOT_AVAILABLE, which clients take as "ask
+ * again".
  *
  * Answers to KafkaApis.handleFindCoordinatorRequest; KIP-699 (lists of keys in version 4), KIP-932
  * (share keys `group:topicId:partition` in version 6).
  */
 #include "base/err.h"
+#include "broker/broker.h"
+#include "broker/coordinator.h"
+#include "broker/h_topics.h"
 #include "broker/handlers.h"
+#include "broker/io_thread.h"
 #include "broker/request.h"
 #include "wire/gen/errors.h"
 
@@ -42,14 +49,34 @@ static bool is_share_key(struct str key)
            str_to_i32(str_of(key.ptr + last, key.len - last), &partition) >= 0;
 }
 
+static enum kafka_error find_group(struct request *rq, struct str group_id)
+{
+    if (!authorize(rq, ACL_DESCRIBE, RESOURCE_GROUP, group_id)) {
+        return KAFKA_ERROR_GROUP_AUTHORIZATION_FAILED;
+    }
+    const struct image *im = request_image(rq);
+    const struct image_topic *t = image_topic_by_name(im, STR("__consumer_offsets"));
+    int32_t number = coordinator_partition(im, group_id);
+    /* Every leader is this broker. */
+    return t != NULL && number >= 0 && t->partitions[number].leader == rq->br->node_id
+               ? KAFKA_ERROR_NONE
+               : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+}
+
+/* Has the topic of the groups made, once a request, when it is not there. */
+static void make_topic(struct request *rq, int8_t type)
+{
+    struct str name = STR("__consumer_offsets");
+    if (type == COORDINATOR_GROUP && image_topic_by_name(request_image(rq), name) == NULL) {
+        topics_auto_create(rq, &name, 1);
+    }
+}
+
 static enum kafka_error check_key(struct request *rq, int8_t type, struct str key)
 {
     switch (type) {
     case COORDINATOR_GROUP:
-        if (!authorize(rq, ACL_DESCRIBE, RESOURCE_GROUP, key)) {
-            return KAFKA_ERROR_GROUP_AUTHORIZATION_FAILED;
-        }
-        return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        return find_group(rq, key);
     case COORDINATOR_TRANSACTION:
         if (!authorize(rq, ACL_DESCRIBE, RESOURCE_TRANSACTIONAL_ID, key)) {
             return KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
@@ -73,6 +100,8 @@ static enum kafka_error check_key(struct request *rq, int8_t type, struct str ke
 static struct str message_of(enum kafka_error error)
 {
     switch ((int)error) {
+    case KAFKA_ERROR_NONE:
+        return STR("NONE");
     case KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE:
         return STR("There is no coordinator for this key yet.");
     case KAFKA_ERROR_INVALID_REQUEST:
@@ -82,17 +111,32 @@ static struct str message_of(enum kafka_error error)
     }
 }
 
+/* Where the coordinator is: here, or nowhere. */
+static void fill_node(struct request *rq,
+                      enum kafka_error error,
+                      int32_t *ret_id,
+                      struct str *ret_host,
+                      int32_t *ret_port)
+{
+    const struct broker_listener *bl = request_listener(rq);
+    bool is_here = error == KAFKA_ERROR_NONE;
+    *ret_id = is_here ? rq->br->node_id : -1;
+    *ret_host = is_here ? bl->advertised_host : STR("");
+    *ret_port = is_here ? bl->advertised_port : -1;
+}
+
 enum request_verdict h_find_coordinator(struct request *rq)
 {
     const struct find_coordinator_request *body = rq->body;
     struct find_coordinator_response *out = rq->response;
+    if (rq->version < KEYS_MIN_VERSION || body->coordinator_keys.count > 0) {
+        make_topic(rq, body->key_type);
+    }
     if (rq->version < KEYS_MIN_VERSION) {
         enum kafka_error error = check_key(rq, body->key_type, body->key);
         out->error_code = (int16_t)error;
         out->error_message = message_of(error);
-        out->node_id = -1;
-        out->host = STR("");
-        out->port = -1;
+        fill_node(rq, error, &out->node_id, &out->host, &out->port);
         return REQUEST_DONE;
     }
     size_t count = body->coordinator_keys.count > 0 ? to_size(body->coordinator_keys.count) : 0;
@@ -106,9 +150,7 @@ enum request_verdict h_find_coordinator(struct request *rq)
         bool is_known_type =
             body->key_type >= COORDINATOR_GROUP && body->key_type <= COORDINATOR_SHARE;
         fc->error_message = is_known_type ? STR("") : message_of(error);
-        fc->node_id = -1;
-        fc->host = STR("");
-        fc->port = -1;
+        fill_node(rq, error, &fc->node_id, &fc->host, &fc->port);
     }
     return REQUEST_DONE;
 }

@@ -289,6 +289,9 @@ static int work_off(struct metadata *md, struct list *jobs)
     }
     check(committed > image_offset(md->newest));
     partition_apply_image(md->br->partitions, md->published, md->newest);
+    if (md->br->on_image != NULL) {
+        md->br->on_image(md->br, md->newest);
+    }
     publish(md);
     give_ids(md);
     return 0;

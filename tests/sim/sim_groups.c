@@ -316,7 +316,8 @@ static void run(struct sim *s, const struct sim_plan *plan)
     running_seed = s->seed;
     running_steps = plan->steps;
     begin(w, s, (enum mistake)plan->mistake);
-    if (sim_run(s, plan->steps)) {
+    /* Many clients need more events for the same time. */
+    if (sim_run(s, w->clients_count > 100 ? plan->steps * 4 : plan->steps)) {
         calm_down(w);
     }
     if (s->has_failed && s->is_verbose) {

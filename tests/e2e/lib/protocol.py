@@ -125,7 +125,7 @@ class Reader:
         if size < 0:
             return None
         self.at += size
-        return self.data[self.at - size:self.at].decode()
+        return self.data[self.at - size:self.at].decode(errors='replace')
 
     def blob(self):
         size = self.take('i')

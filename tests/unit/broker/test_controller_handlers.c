@@ -493,23 +493,34 @@ static int16_t find(struct world *w, int16_t version, int8_t type, const char *k
     struct find_coordinator_response *out =
         ask(w, API_KEY_FIND_COORDINATOR, version, &body, h_find_coordinator);
     if (version < 4) {
-        assert_int_equal(out->node_id, -1);
-        assert_int_equal(out->port, -1);
-        assert_true(str_is(out->host, ""));
+        bool is_found = out->error_code == 0;
+        assert_int_equal(out->node_id, is_found ? 1 : -1);
+        assert_int_equal(out->port, is_found ? 9092 : -1);
+        assert_true(str_is(out->host, is_found ? "here.example" : ""));
         return out->error_code;
     }
     assert_int_equal(out->coordinators.count, 1);
     assert_true(str_is(out->coordinators.items[0].key, key));
-    assert_int_equal(out->coordinators.items[0].node_id, -1);
+    bool is_found = out->coordinators.items[0].error_code == 0;
+    assert_int_equal(out->coordinators.items[0].node_id, is_found ? 1 : -1);
+    assert_true(str_is(out->coordinators.items[0].host, is_found ? "here.example" : ""));
     return out->coordinators.items[0].error_code;
 }
 
-static void coordinators_are_not_available_and_odd_keys_are_refused(void **state)
+static void a_group_is_led_by_the_leader_of_its_partition(void **state)
+{
+    struct world *w = *state;
+    add_topic(w, "__consumer_offsets", 3);
+    for (int16_t version = 0; version <= 6; version++) {
+        assert_int_equal(find(w, version, 0, "g"), 0);
+        assert_int_equal(find(w, version, 0, ""), 0);
+    }
+}
+
+static void other_coordinators_are_not_available_and_odd_keys_are_refused(void **state)
 {
     struct world *w = *state;
     for (int16_t version = 0; version <= 6; version++) {
-        assert_int_equal(find(w, version, 0, "g"), KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
-        assert_int_equal(find(w, version, 0, ""), KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         assert_int_equal(find(w, version, 1, "t"), KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         assert_int_equal(find(w, version, 42, "g"), KAFKA_ERROR_INVALID_REQUEST);
         assert_int_equal(find(w, version, -1, "g"), KAFKA_ERROR_INVALID_REQUEST);
@@ -587,7 +598,8 @@ int main(void)
         TEST(pages_of_partitions_follow_the_cursor),
         TEST(describe_cluster_knows_brokers_only),
         TEST(api_versions_refuses_odd_clients_and_strangers),
-        TEST(coordinators_are_not_available_and_odd_keys_are_refused),
+        TEST(a_group_is_led_by_the_leader_of_its_partition),
+        TEST(other_coordinators_are_not_available_and_odd_keys_are_refused),
         TEST(producer_ids_are_refused_in_kafkas_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

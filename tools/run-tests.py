@@ -82,7 +82,7 @@ def main():
         'style': [py, f'{TOP}/tools/check-style.py', '--build', build],
         'unit': None,
         'e2e': [py, f'{TOP}/tests/e2e/run.py', server],
-        'interop': [f'{TOP}/interop/run', 'kcat', 'rdkafka'],
+        'interop': [f'{TOP}/interop/run', 'kcat', 'rdkafka', 'groups-kcat', 'groups-rdkafka'],
     }
     wanted = sys.argv[2:] or list(steps)
     for name in wanted:

@@ -4,10 +4,12 @@ import os
 import random
 import socket
 import struct
+import subprocess
+import tempfile
 import time
 import zlib
 
-from lib.checks import client, expect, rss_kib
+from lib.checks import Skip, client, expect, rss_kib
 from lib.protocol import Client, array, batch, crc32c, text
 
 SAMPLES = 300
@@ -202,6 +204,20 @@ def test_a_good_client_beside_lies(env):
 def test_a_good_client_beside_batches_that_inflate_without_end(env):
     """Gzip of 200 MiB of zeros in a record batch."""
     check_beside(env, bombs)
+
+
+def test_the_promise_beside_hostile_clients_holds_by_the_brokers_own_metrics(env):
+    """tools/hostile against each kind at full speed: p99, memory, and the longest turn of a loop as the broker says."""
+    program = os.path.join(os.path.dirname(os.path.dirname(env.binary)), 'tools', 'hostile')
+    if env.is_sanitized or not os.access(program, os.X_OK):
+        raise Skip('needs a release build with its tools')
+    # What the disk does is not looked at: in memory where there is some.
+    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.path.isdir('/dev/shm') else None) as data:
+        run = subprocess.run([program, '--server', env.binary, '--data', data, '--promised', '--seconds', '1'],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if run.returncode == 3:
+        raise Skip('the machine has other work')
+    assert run.returncode == 0, run.stdout
 
 
 def test_a_bad_frame_closes_its_own_connection_only(env):

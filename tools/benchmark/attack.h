@@ -10,9 +10,11 @@
 #include <sys/types.h>
 
 enum attack_flags {
-    ATTACK_READS = 1,  /* answers are read and dropped; without it they never are */
-    ATTACK_MANY = 2,   /* needs the ten thousand topics */
-    ATTACK_FRESH = 4,  /* its frames are built anew for each round */
+    ATTACK_READS = 1, /* answers are read and dropped; without it they never are */
+    ATTACK_MANY = 2,  /* needs the ten thousand topics */
+    ATTACK_FRESH = 4, /* its frames are built anew for each round */
+    ATTACK_PROMISED =
+        16,            /* what the promise names: never reads, drips, floods, storms, sends lies */
     ATTACK_SILENT = 8, /* one round each, then it only waits (and comes back when it is closed) */
 };
 

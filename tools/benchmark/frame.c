@@ -139,8 +139,7 @@ void answer_skip_tags(struct answer *a)
     }
 }
 
-/* Length, header version 2 of a request. The length is set by end_frame. */
-static size_t begin_frame(struct buf *b, int16_t key, int16_t version)
+size_t frame_begin(struct buf *b, int16_t key, int16_t version)
 {
     size_t start = b->len;
     buf_i32(b, 0);
@@ -153,7 +152,7 @@ static size_t begin_frame(struct buf *b, int16_t key, int16_t version)
     return start;
 }
 
-static void end_frame(struct buf *b, size_t start)
+void frame_end(struct buf *b, size_t start)
 {
     store_be32(b->bytes + start, (uint32_t)(b->len - start - 4));
 }
@@ -229,7 +228,7 @@ void frame_produce(struct buf *b, const struct produce *p)
     struct buf batch = {0};
     add_batch(&batch, p->records, p->value_bytes);
 
-    size_t start = begin_frame(b, 0, 13);
+    size_t start = frame_begin(b, 0, 13);
     buf_uvarint(b, 0); /* transactional id: null */
     buf_i16(b, p->acks);
     buf_i32(b, 30000);
@@ -244,13 +243,13 @@ void frame_produce(struct buf *b, const struct produce *p)
     }
     buf_i8(b, 0);
     buf_i8(b, 0);
-    end_frame(b, start);
+    frame_end(b, start);
     buf_release(&batch);
 }
 
 void frame_fetch(struct buf *b, const struct fetch *f, size_t *ret_offset_at)
 {
-    size_t start = begin_frame(b, 1, 17);
+    size_t start = frame_begin(b, 1, 17);
     buf_i32(b, f->max_wait_ms);
     buf_i32(b, f->min_bytes);
     buf_i32(b, f->max_bytes);
@@ -272,7 +271,7 @@ void frame_fetch(struct buf *b, const struct fetch *f, size_t *ret_offset_at)
     buf_uvarint(b, 1); /* nothing forgotten */
     buf_uvarint(b, 1); /* rack "" */
     buf_i8(b, 0);
-    end_frame(b, start);
+    frame_end(b, start);
 }
 
 void frame_create_topics(struct buf *b,
@@ -281,7 +280,7 @@ void frame_create_topics(struct buf *b,
                          int32_t topics,
                          int32_t partitions)
 {
-    size_t start = begin_frame(b, 19, 7);
+    size_t start = frame_begin(b, 19, 7);
     buf_uvarint(b, (uint32_t)topics + 1);
     for (int32_t i = 0; i < topics; i++) {
         char text[128];
@@ -296,5 +295,5 @@ void frame_create_topics(struct buf *b,
     buf_i32(b, 30000);
     buf_i8(b, 0);
     buf_i8(b, 0);
-    end_frame(b, start);
+    frame_end(b, start);
 }

@@ -48,6 +48,10 @@ int64_t answer_i64(struct answer *a);
 uint32_t answer_uvarint(struct answer *a);
 void answer_skip_tags(struct answer *a);
 
+/* Length, header version 2 of a request; returns where it starts. The length is set at its end. */
+size_t frame_begin(struct buf *b, int16_t key, int16_t version);
+void frame_end(struct buf *b, size_t start);
+
 /* Produce: one batch of `records` records of `value_bytes` each for partitions
  * first..first+count-1. */
 struct produce {

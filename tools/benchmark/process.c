@@ -94,6 +94,10 @@ noreturn_function static void run_child(const struct process_options *o, int out
         arguments[n++] = "--override";
         arguments[n++] = "log.flush.interval.messages=9223372036854775807";
     }
+    if (o->override != NULL) {
+        arguments[n++] = "--override";
+        arguments[n++] = o->override;
+    }
     arguments[n] = NULL;
     execvp(arguments[0], (char *const *)(uintptr_t)arguments);
     fprintf(stderr, "%s: %s\n", arguments[0], strerror(errno));

@@ -19,6 +19,7 @@ struct process_options {
     const char *binary;
     const char *data;     /* data directory */
     const char *sync_log; /* NULL, or: run under strace, which writes the sync calls there */
+    const char *override; /* NULL, or one more "KEY=VALUE" */
     enum process_mode mode;
     int core;                  /* -1: anywhere */
     unsigned descriptors_soft; /* limit of descriptors; 0: as it is */

@@ -1,12 +1,13 @@
 /*
  * The rows: one function a load. Each starts a fresh broker (or uses the other one), makes its
- * topic, runs its load and notes its figures.
+ * topic, runs its load and notes its figures. Those about groups are in rows_groups.c.
  */
 #include "benchmark/rows.h"
 
 #include "base/mem.h"
-#include "benchmark/floor.h"
 #include "benchmark/load.h"
+#include "benchmark/rows_groups.h"
+#include "benchmark/stage.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -14,113 +15,6 @@
 
 #define PATH_BYTES 512
 #define GIB        1073741824.0
-
-/* A server for one row, of whatever column. */
-struct stage {
-    struct bench *bench;
-    enum column column;
-    struct process process; /* pid 0: the other, without a pid */
-    struct sockaddr_in address;
-    char data[PATH_BYTES];
-    char sync_log[PATH_BYTES + 8];
-    struct client client;
-    bool is_open;
-};
-
-static int stage_start_again(struct stage *s, enum process_mode mode, unsigned descriptors)
-{
-    struct process_options o = {
-        .binary = s->bench->binary,
-        .data = s->data,
-        .sync_log = s->sync_log[0] != '\0' ? s->sync_log : NULL,
-        .mode = mode,
-        .core = s->bench->server_core,
-        .descriptors_soft = descriptors,
-    };
-    int r = process_start(&o, &s->process);
-    s->address = s->process.address;
-    return r;
-}
-
-static int stage_connect(struct stage *s)
-{
-    int r = client_open(&s->client, &s->address);
-    s->is_open = r >= 0;
-    return r;
-}
-
-static void stage_disconnect(struct stage *s)
-{
-    if (s->is_open) {
-        client_close(&s->client);
-        s->is_open = false;
-    }
-}
-
-static int stage_begin(struct stage *s,
-                       struct bench *b,
-                       enum column column,
-                       enum process_mode mode,
-                       bool counts_syncs)
-{
-    *s = (struct stage){.bench = b, .column = column, .process = {.out = -1}};
-    b->runs++;
-    snprintf(s->data, sizeof(s->data), "%s/run-%d-%d", b->directory, (int)getpid(), b->runs);
-    if (counts_syncs) {
-        snprintf(s->sync_log, sizeof(s->sync_log), "%s.syncs", s->data);
-    }
-    int r = 0;
-    switch (column) {
-    case COLUMN_FLOOR:
-        r = floor_start(s->data, b->server_core, &s->process);
-        s->address = s->process.address;
-        break;
-    case COLUMN_OURS:
-        r = stage_start_again(s, mode, 0);
-        break;
-    case COLUMN_OTHER:
-        s->process.pid = b->other_pid;
-        s->address = b->other;
-        process_pin(b->other_pid, b->server_core);
-        break;
-    }
-    return r < 0 ? r : stage_connect(s);
-}
-
-/* The log of a failed run stays, to be read. */
-static int stage_end(struct stage *s, int result)
-{
-    char log[PATH_BYTES + 8];
-    stage_disconnect(s);
-    if (s->column != COLUMN_OTHER) {
-        process_kill(&s->process);
-        directory_remove(s->data);
-        snprintf(log, sizeof(log), "%s.log", s->data);
-        if (result >= 0) {
-            unlink(log);
-        }
-        if (s->sync_log[0] != '\0') {
-            unlink(s->sync_log);
-        }
-    }
-    return result;
-}
-
-static int stage_topic(struct stage *s, int32_t partitions, struct topic_id *ret)
-{
-    char name[64];
-    memset(ret, 0, sizeof(*ret));
-    if (s->column == COLUMN_FLOOR) {
-        return 0;
-    }
-    snprintf(name, sizeof(name), "bench-%d-%d", (int)getpid(), s->bench->runs);
-    return client_create_topics(&s->client, name, 0, 1, partitions, ret);
-}
-
-static void note(struct stage *s, enum measure m, double value)
-{
-    s->bench->values[m][s->column] = value;
-}
 
 static double run_seconds(const struct bench *b)
 {
@@ -172,7 +66,7 @@ static int row_small(struct bench *b, enum column column)
                              (struct load){.connections = 4, .in_flight = 16}, &result);
     }
     if (r >= 0) {
-        note(&s, M_SMALL_CPU, result.cpu_seconds * 1e6 / (double)result.requests);
+        stage_note(&s, M_SMALL_CPU, result.cpu_seconds * 1e6 / (double)result.requests);
     }
     return stage_end(&s, r);
 }
@@ -187,7 +81,7 @@ static int row_hundred(struct bench *b, enum column column)
                              (struct load){.connections = 4, .in_flight = 5}, &result);
     }
     if (r >= 0) {
-        note(&s, M_HUNDRED_CPU, result.cpu_seconds * 1e6 / (double)result.requests);
+        stage_note(&s, M_HUNDRED_CPU, result.cpu_seconds * 1e6 / (double)result.requests);
     }
     return stage_end(&s, r);
 }
@@ -203,7 +97,7 @@ static int row_bulk(struct bench *b, enum column column)
     }
     if (r >= 0) {
         double bytes = (double)result.requests * (double)batch_bytes(1000, 1000);
-        note(&s, M_BULK_CPU, result.cpu_seconds / (bytes / GIB));
+        stage_note(&s, M_BULK_CPU, result.cpu_seconds / (bytes / GIB));
     }
     return stage_end(&s, r);
 }
@@ -219,7 +113,7 @@ static int row_durable(struct bench *b, enum column column)
         r = run_produce_load(&s, p, l, &result);
     }
     if (r >= 0) {
-        note(&s, M_DURABLE_CPU, result.cpu_seconds * 1e6 / (double)result.requests);
+        stage_note(&s, M_DURABLE_CPU, result.cpu_seconds * 1e6 / (double)result.requests);
     }
     r = stage_end(&s, r);
     if (r < 0 || access("/usr/bin/strace", X_OK) != 0) {
@@ -252,8 +146,8 @@ static int row_durable(struct bench *b, enum column column)
         stage_disconnect(&s);
         process_stop(&s.process);
         sync_log_count(s.sync_log, &after);
-        note(&s, M_DURABLE_ACKS,
-             (double)result.requests / (double)max_i64(1, after.calls - before.calls));
+        stage_note(&s, M_DURABLE_ACKS,
+                   (double)result.requests / (double)max_i64(1, after.calls - before.calls));
     }
     return stage_end(&s, r);
 }
@@ -301,8 +195,8 @@ static int row_durable_one(struct bench *b, enum column column)
     }
     if (r >= 0) {
         b->values[M_SYNC_P50][COLUMN_FLOOR] = sync_us;
-        note(&s, M_SYNC_P50, sync_us);
-        note(&s, M_DURABLE_ONE_P50, result.p50_us);
+        stage_note(&s, M_SYNC_P50, sync_us);
+        stage_note(&s, M_DURABLE_ONE_P50, result.p50_us);
     }
     return stage_end(&s, r);
 }
@@ -367,11 +261,11 @@ static int row_durable_many(struct bench *b, enum column column)
         r = run_rounds(&s, topic, 1000, rounds, &p99_ms);
     }
     if (r >= 0) {
-        note(&s, M_MANY_P99, p99_ms);
+        stage_note(&s, M_MANY_P99, p99_ms);
         r = run_rounds(&s, topic, 1, rounds, &p99_ms);
     }
     if (r >= 0) {
-        note(&s, M_MANY_SINGLE_P99, p99_ms);
+        stage_note(&s, M_MANY_SINGLE_P99, p99_ms);
     }
     buf_release(&frame);
     return stage_end(&s, r);
@@ -430,7 +324,7 @@ static int row_fetch(struct bench *b, enum column column)
         l.load.frame = &ask;
         r = load_fetch(&l, &result);
         if (r >= 0) {
-            note(&s, sizes[i].measure, result.cpu_seconds / ((double)result.bytes / GIB));
+            stage_note(&s, sizes[i].measure, result.cpu_seconds / ((double)result.bytes / GIB));
         }
         buf_release(&ask);
     }
@@ -527,8 +421,8 @@ static int row_tail(struct bench *b, enum column column)
         r = run_tail(&s, &consumer, &p, b->is_quick ? 300 : 2000, &times);
     }
     if (r >= 0) {
-        note(&s, M_TAIL_P50, latencies_us(&times, 0.5));
-        note(&s, M_TAIL_P99, latencies_us(&times, 0.99));
+        stage_note(&s, M_TAIL_P50, latencies_us(&times, 0.5));
+        stage_note(&s, M_TAIL_P99, latencies_us(&times, 0.99));
     }
     latencies_release(&times);
     client_close(&consumer);
@@ -574,7 +468,7 @@ static int row_first(struct bench *b, enum column column)
         }
     }
     qsort(times, ARRAY_LEN(times), sizeof(times[0]), compare_double);
-    note(&s, M_FIRST_MS, times[ARRAY_LEN(times) / 2]);
+    stage_note(&s, M_FIRST_MS, times[ARRAY_LEN(times) / 2]);
     if (access("/usr/bin/strace", X_OK) != 0) {
         return 0;
     }
@@ -585,7 +479,7 @@ static int row_first(struct bench *b, enum column column)
         stage_disconnect(&s);
         process_kill(&s.process);
         sync_log_count(s.sync_log, &syncs);
-        note(&s, M_FIRST_SYNCS, (double)syncs.in_a_row);
+        stage_note(&s, M_FIRST_SYNCS, (double)syncs.in_a_row);
     }
     return stage_end(&s, r);
 }
@@ -599,14 +493,14 @@ static int row_idle(struct bench *b, enum column column)
         struct process_use after;
         unsigned seconds = b->is_quick ? 3 : 15;
         stage_disconnect(&s);
-        sleep(2);
+        sleep(4); /* what was used to start is given back within two passes, a second apart */
         process_look(s.process.pid, &before);
         sleep(seconds);
         process_look(s.process.pid, &after);
         if (s.process.pid > 0) {
-            note(&s, M_IDLE_RSS, (double)after.rss_kib / 1024);
-            note(&s, M_IDLE_WAKES,
-                 (double)(after.voluntary_switches - before.voluntary_switches) / seconds);
+            stage_note(&s, M_IDLE_RSS, (double)after.rss_kib / 1024);
+            stage_note(&s, M_IDLE_WAKES,
+                       (double)(after.voluntary_switches - before.voluntary_switches) / seconds);
         }
     }
     return stage_end(&s, r);
@@ -669,7 +563,7 @@ static int run_partitions(struct stage *s, struct topic_id *ids, int32_t topics)
     if (r < 0) {
         return r;
     }
-    note(s, M_MANY_CREATED, (double)(now_ns() - start) / 1e9);
+    stage_note(s, M_MANY_CREATED, (double)(now_ns() - start) / 1e9);
     r = write_once(s, ids, topics);
     if (r >= 0) {
         r = write_active(s, ids);
@@ -679,8 +573,8 @@ static int run_partitions(struct stage *s, struct topic_id *ids, int32_t topics)
     }
     process_look(s->process.pid, &use);
     if (s->process.pid > 0) {
-        note(s, M_MANY_RSS, (double)use.rss_kib / 1024);
-        note(s, M_MANY_FDS, (double)use.descriptors);
+        stage_note(s, M_MANY_RSS, (double)use.rss_kib / 1024);
+        stage_note(s, M_MANY_FDS, (double)use.descriptors);
     }
     return 0;
 }
@@ -706,15 +600,17 @@ static int row_partitions(struct bench *b, enum column column)
                            .value_bytes = 100,
                            .acks = -1};
     stage_disconnect(&s);
+    int64_t stop_ns = now_ns();
     process_stop(&s.process);
+    stage_note(&s, M_MANY_STOPPED, (double)(now_ns() - stop_ns) / 1e9);
     r = start_again(&s, &last, &seconds);
     if (r >= 0) {
-        note(&s, M_MANY_STARTED, seconds);
+        stage_note(&s, M_MANY_STARTED, seconds);
         r = write_active(&s, ids);
     }
     if (r >= 0) {
         process_look(s.process.pid, &use);
-        note(&s, M_MANY_RSS_AGAIN, (double)use.rss_kib / 1024);
+        stage_note(&s, M_MANY_RSS_AGAIN, (double)use.rss_kib / 1024);
         r = write_once(&s, ids, topics);
     }
     if (r >= 0) {
@@ -723,7 +619,7 @@ static int row_partitions(struct bench *b, enum column column)
         r = start_again(&s, &last, &seconds);
     }
     if (r >= 0) {
-        note(&s, M_MANY_KILLED, seconds);
+        stage_note(&s, M_MANY_KILLED, seconds);
     }
     return stage_end(&s, r);
 }
@@ -752,7 +648,7 @@ static int row_killed(struct bench *b, enum column column)
         r = start_again(&s, &p, &seconds);
     }
     if (r >= 0) {
-        note(&s, M_KILLED_MS, seconds * 1e3);
+        stage_note(&s, M_KILLED_MS, seconds * 1e3);
     }
     buf_release(&frame);
     return stage_end(&s, r);
@@ -771,5 +667,10 @@ const struct row rows[] = {
     {"idle", ROW_OTHER, row_idle},
     {"partitions", ROW_OTHER, row_partitions},
     {"killed", 0, row_killed},
+    {"heartbeats", ROW_OTHER, row_heartbeats},
+    {"commits", ROW_OTHER, row_commits},
+    {"rebalance", ROW_OTHER, row_rebalance},
+    {"reconcile", ROW_OTHER, row_reconcile},
+    {"groups", ROW_OTHER, row_groups},
 };
 const size_t rows_count = ARRAY_LEN(rows);

@@ -40,11 +40,32 @@
     MEASURE(MANY_RSS_AGAIN, "partitions", "the same, after a restart", "MiB", 100)                 \
     MEASURE(MANY_FDS, "partitions", "the same: descriptors (soft limit 1024)", "", 0)              \
     MEASURE(MANY_CREATED, "partitions", "the same: created (100 requests of 100)", "s", 2)         \
+    MEASURE(MANY_STOPPED, "partitions", "the same: stopped cleanly", "s", 2)                       \
     MEASURE(MANY_STARTED, "partitions",                                                            \
             "the same: started again, to the first acknowledged record", "s", 1)                   \
     MEASURE(MANY_KILLED, "partitions", "the same: started after kill -9", "s", 2)                  \
     MEASURE(KILLED_MS, "killed",                                                                   \
-            "started after kill -9, 1 GiB of log, to the first acknowledged record", "ms", 100)
+            "started after kill -9, 1 GiB of log, to the first acknowledged record", "ms", 100)    \
+    MEASURE(BEATS_CPU, "heartbeats",                                                               \
+            "10,000 members of 1,000 groups, a heartbeat each 3 s: of one core", "%", 8)           \
+    MEASURE(BEAT_CPU, "heartbeats", "the same: a heartbeat", "us", 0)                              \
+    MEASURE(COMMIT_RATE, "commits",                                                                \
+            "page cache: commits of one partition, 50 connections with 10 in flight", "1/s",       \
+            -100000)                                                                               \
+    MEASURE(COMMIT_CPU, "commits", "page cache: the same", "us", 10)                               \
+    MEASURE(COMMIT_DURABLE_RATE, "commits", "durable: the same", "1/s", 0)                         \
+    MEASURE(COMMIT_DURABLE_CPU, "commits", "durable: the same", "us", 10)                          \
+    MEASURE(REBALANCE_CPU, "rebalance", "classic: one more than 999 members, 10,000 partitions",   \
+            "s", 1)                                                                                \
+    MEASURE(REBALANCE_SECONDS, "rebalance", "classic: the same, until all are in sync", "s", 0)    \
+    MEASURE(GROUP_FORMED_CPU, "reconcile",                                                         \
+            "consumer: 1,000 members come, 9,999 partitions, until all own theirs", "s", 1)        \
+    MEASURE(GROUP_ONE_CPU, "reconcile", "consumer: one more comes", "s", 1)                        \
+    MEASURE(GROUP_LEFT_CPU, "reconcile", "consumer: then 100 leave", "s", 1)                       \
+    MEASURE(GROUPS_RSS, "groups", "10,000 classic groups of one member", "MiB", 40)                \
+    MEASURE(GROUPS_WAKES, "groups", "the same, idle: wake-ups a second", "1/s", 0.5)               \
+    MEASURE(CONSUMERS_RSS, "groups", "10,000 consumer groups of one member", "MiB", 40)            \
+    MEASURE(CONSUMERS_WAKES, "groups", "the same, idle: wake-ups a second", "1/s", 0.5)
 
 #define MEASURE_NAME(name, row, text, unit, reach) M_##name,
 enum measure {

@@ -123,6 +123,7 @@ static void count_started(struct request *rq, int delta)
 {
     struct dispatch_conn *dc = rq->conn;
     dc->started += (uint32_t)delta;
+    dc->kind = delta > 0 ? rq->api->key : dc->kind;
     if (!rq->api->concurrent) {
         dc->exclusive += (uint32_t)delta;
     }
@@ -503,7 +504,8 @@ on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t l
     }
     bool is_heavy = len > LIGHT_FRAME_BYTES && !runs_on_loop(api);
     /* What a worker has must not overtake what the loop has begun. */
-    if (dc->exclusive > 0 || (dc->started > 0 && (is_heavy || !api->concurrent))) {
+    bool may_join = api->concurrent && !is_heavy && dc->kind == api->key;
+    if (dc->exclusive > 0 || (dc->started > 0 && !may_join)) {
         return CONN_HOLD;
     }
     bool is_known = h.version >= api->handle_min && h.version <= api->max_version;

@@ -4,8 +4,8 @@
  * traces and quotas belong.
  *
  * Order (Kafka mutes a connection while it works on a request): a Produce may start while earlier
- * Produces of its connection wait for the disk; any other request starts when all earlier ones are
- * answered.
+ * Produces of its connection wait for the disk, an OffsetCommit while earlier OffsetCommits do; any
+ * other request starts when all earlier ones are answered.
  */
 #ifndef BROKER_DISPATCH_H
 #define BROKER_DISPATCH_H
@@ -23,6 +23,7 @@ struct dispatch_conn {
     const struct broker_listener *listener;
     uint32_t started;   /* requests that are not answered yet */
     uint32_t exclusive; /* those among them that nothing may overtake */
+    int16_t kind;       /* API of those that were started last */
     uint32_t slots;     /* requests that net still knows */
     bool is_closed;
 };

@@ -45,7 +45,7 @@ class Written:
     def spoilt(self, spoil):
         """A broker, not yet started, on a copy that spoil(path) has changed."""
         other = self.env.broker(*OVERRIDES)
-        shutil.copytree(self.broker.data, other.data)
+        shutil.copytree(self.broker.data, other.data, ignore=shutil.ignore_patterns('*.sock'))
         spoil(other.data)
         return other
 

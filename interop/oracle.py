@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'tests', 'e2e'))
 from lib.broker import Broker, StartError  # noqa: E402
 
-SCRIPTS = ['wire', 'topics', 'produce', 'fetch']
+SCRIPTS = ['wire', 'topics', 'produce', 'fetch', 'groups']
 PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}

@@ -312,3 +312,22 @@ def test_groups_end_with_their_topic_and_begin_anew(env):
             expect(committed(c, 'g'), {('load', 0): 6})
             c.delete_topic('load')
             wait_until(lambda: committed(c, 'g') == {}, 'offsets of a deleted topic are gone')
+
+
+def test_groups_lie_in_the_partition_that_kafka_looks_in(env):
+    """Commits of groups whose Java hash is positive, negative or has no opposite: which partition's log has the name."""
+    places = {'classic': 2, 'modern': 1, 'leaver': 1, 'polygenelubricants': 0, '\u00e9': 1}  # Math.abs(hashCode()) % 4
+    with env.broker('offsets.topic.num.partitions=4') as broker:
+        with group_client(broker) as c:
+            c.create_topic('hash')
+            for group in places:
+                expect(c.wait_for_coordinator(group), 0, 'coordinator')
+                expect(c.commit(group, {('hash', 0): 1}), {('hash', 0): 0})
+        for group, place in places.items():
+            found = []
+            for partition in range(4):
+                path = os.path.join(broker.data, f'__consumer_offsets-{partition}', '0' * 20 + '.log')
+                if os.path.exists(path):  # a log that is empty has none
+                    with open(path, 'rb') as file:
+                        found += [partition] if group.encode() in file.read() else []
+            expect(found, [place], group)

@@ -20,7 +20,8 @@
 #define EVENTS_MAX                  256
 #define READ_BYTES                  (256 << 10)
 #define PATIENCE_MS                 120000
-#define ROUNDS_MAX                  200
+#define ROUND_NS                    INT64_C(20000000)
+#define GATHER_NS                   INT64_C(500000000)
 #define IN_FLIGHT_MAX               64
 #define ERROR_NOT_AVAILABLE         15
 #define ERROR_REBALANCE_IN_PROGRESS 27
@@ -402,6 +403,38 @@ int crowd_settle(struct crowd *cr, size_t stable)
     return r < 0 ? r : 0;
 }
 
+int crowd_gather(struct crowd *cr, size_t stable)
+{
+    int64_t give_up = now_ns() + PATIENCE_MS * INT64_C(1000000);
+    int64_t pause = GATHER_NS;
+    for (;;) {
+        int r = crowd_until(cr, now_ns() + pause);
+        if (r < 0) {
+            return r;
+        }
+        bool was_whole = cr->stable == stable;
+        cr->told = 0;
+        for (size_t i = 0; i < cr->count && r >= 0; i++) {
+            if (cr->members[i].state == CROWD_STABLE) {
+                r = crowd_beat(cr, i);
+            }
+        }
+        if (r >= 0) {
+            r = crowd_until(cr, now_ns() + pause);
+        }
+        if (r < 0) {
+            return r;
+        }
+        if (was_whole && cr->told == 0 && cr->stable == stable) {
+            return 0;
+        }
+        if (now_ns() > give_up) {
+            fprintf(stderr, "bench: %zu of %zu members are stable\n", cr->stable, stable);
+            return -ETIMEDOUT;
+        }
+    }
+}
+
 static int on_committed(struct crowd *cr, struct crowd_member *m, struct answer *a)
 {
     int16_t error = committed_read(a);
@@ -527,7 +560,8 @@ static bool is_reconciled(const struct crowd *cr, int32_t partitions)
 
 int crowd_reconcile(struct crowd *cr, int32_t partitions, int *ret_rounds)
 {
-    for (int round = 1; round <= ROUNDS_MAX; round++) {
+    int64_t give_up = now_ns() + PATIENCE_MS * INT64_C(1000000);
+    for (int round = 1; now_ns() < give_up; round++) {
         size_t waiting = 0;
         int r = 0;
         for (size_t i = 0; i < cr->count && r >= 0; i++) {
@@ -546,7 +580,11 @@ int crowd_reconcile(struct crowd *cr, int32_t partitions, int *ret_rounds)
             *ret_rounds = round;
             return 0;
         }
+        r = crowd_until(cr, now_ns() + round * ROUND_NS);
+        if (r < 0) {
+            return r;
+        }
     }
-    fprintf(stderr, "bench: not reconciled after %d rounds\n", ROUNDS_MAX);
+    fprintf(stderr, "bench: not reconciled within %d s\n", PATIENCE_MS / 1000);
     return -ETIMEDOUT;
 }

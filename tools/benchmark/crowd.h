@@ -64,6 +64,9 @@ must_check int crowd_leave(struct crowd *cr, size_t member);
 /* Takes answers until `stable` members are, or until_ns. -ETIMEDOUT when nothing came for long. */
 must_check int crowd_settle(struct crowd *cr, size_t stable);
 must_check int crowd_until(struct crowd *cr, int64_t until_ns);
+/* Until `stable` members are in their groups for good: those that are in beat now and then, so that
+ * they learn of who comes later, and join again. */
+must_check int crowd_gather(struct crowd *cr, size_t stable);
 
 /* Commits of one record each, in_flight on each connection, for `seconds`. All members are stable.
  */

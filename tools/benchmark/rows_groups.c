@@ -137,13 +137,7 @@ int row_heartbeats(struct bench *b, enum column column)
         r = crowd_join(&cr, 0, cr.count);
     }
     if (r >= 0) {
-        r = crowd_settle(&cr, cr.count);
-    }
-    if (r >= 0) {
-        r = beat_for(&cr, HEARTBEAT_MS / 1e3); /* who came late is told, and joins again */
-    }
-    if (r >= 0) {
-        r = crowd_settle(&cr, cr.count);
+        r = crowd_gather(&cr, cr.count);
     }
     if (r >= 0) {
         struct process_use before;
@@ -255,7 +249,7 @@ static int run_classic(struct stage *s, struct crowd *cr, size_t members)
         r = crowd_join(cr, 0, members - 1);
     }
     if (r >= 0) {
-        r = crowd_settle(cr, members - 1);
+        r = crowd_gather(cr, members - 1);
     }
     int64_t start = now_ns();
     int64_t cpu = process_cpu_ns(s->process.pid);

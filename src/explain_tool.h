@@ -1,5 +1,5 @@
 /* `jackdaw explain group NAME`: what a running broker remembers of a group's rebalances, and what
- * its members own (coord/story.h). Main thread. */
+ * its members own (coord/story_print.h). Main thread. */
 #ifndef EXPLAIN_TOOL_H
 #define EXPLAIN_TOOL_H
 

@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "broker/coordinator.h"
-#include "coord/story.h"
+#include "coord/story_print.h"
 #include "net/door.h"
 
 #define HEAD_BYTES_MAX 64

@@ -13,6 +13,7 @@
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/coordinator_impl.h"
+#include "coord/shard_machines.h"
 #include "storage/plog.h"
 
 #define PIECE_BYTES  (INT64_C(1) << 20)
@@ -267,7 +268,7 @@ static struct shard *new_shard(struct coordinator_slot *slot)
 {
     uint64_t seed = 0;
     clock_random(slot->co->br->clock, &seed, sizeof(seed));
-    return shard_new(&slot->co->config, slot->number, seed);
+    return shard_new(&shard_machines, &slot->co->config, slot->number, seed);
 }
 
 static bool is_empty(struct partition *p)

@@ -1,7 +1,7 @@
 /*
  * What members of groups ask: JoinGroup 0-9, SyncGroup 0-5, Heartbeat 0-4, LeaveGroup 0-5,
  * ConsumerGroupHeartbeat 0-1. What can be said without the group is said here, on the request's
- * loop; the rest is the coordinator's (coord/classic.h, coord/consumer.h).
+ * loop; the rest is the coordinator's (coord/group_requests.h, coord/consumer.h).
  *
  * In order:
  *   JoinGroup      may it read the group 30; empty group id 24; session timeout out of bounds 26
@@ -16,8 +16,8 @@
 #include "broker/coordinator.h"
 #include "broker/handlers.h"
 #include "broker/request.h"
-#include "coord/classic.h"
 #include "coord/consumer.h"
+#include "coord/group_requests.h"
 #include "meta/image.h"
 #include "wire/gen/errors.h"
 
@@ -80,7 +80,7 @@ enum request_verdict h_join_group(struct request *rq)
         body->session_timeout_ms > config->max_session_timeout_ms) {
         return answer_join(rq, KAFKA_ERROR_INVALID_SESSION_TIMEOUT);
     }
-    return coordinator_call(rq, body->group_id, classic_join, refuse_join);
+    return coordinator_call(rq, body->group_id, group_join, refuse_join);
 }
 
 /* ---- SyncGroup ---- */
@@ -108,7 +108,7 @@ enum request_verdict h_sync_group(struct request *rq)
         refuse_sync(rq, error);
         return REQUEST_DONE;
     }
-    return coordinator_call(rq, body->group_id, classic_sync, refuse_sync);
+    return coordinator_call(rq, body->group_id, group_sync, refuse_sync);
 }
 
 /* ---- Heartbeat ---- */
@@ -136,7 +136,7 @@ enum request_verdict h_heartbeat(struct request *rq)
         answer_heartbeat(rq, KAFKA_ERROR_INVALID_GROUP_ID);
         return REQUEST_DONE;
     }
-    return coordinator_call_late(rq, body->group_id, classic_heartbeat, refuse_heartbeat);
+    return coordinator_call_late(rq, body->group_id, group_heartbeat, refuse_heartbeat);
 }
 
 /* ---- LeaveGroup ---- */
@@ -159,7 +159,7 @@ enum request_verdict h_leave_group(struct request *rq)
         refuse_leave(rq, KAFKA_ERROR_INVALID_GROUP_ID);
         return REQUEST_DONE;
     }
-    return coordinator_call(rq, body->group_id, classic_leave, refuse_leave);
+    return coordinator_call(rq, body->group_id, group_leave, refuse_leave);
 }
 
 /* ---- ConsumerGroupHeartbeat ---- */

@@ -1,5 +1,5 @@
 /*
- * The classic machine: how a group comes from one generation to the next.
+ * The classic machine: its states.
  *
  * States, and what an event does in each of them ("27": answered with that error; rec: a record is
  * appended; E P C S D: the state that follows, none: it stays). Errors that come before (unknown
@@ -30,28 +30,19 @@
  *                       |               |                 | sync goes, P    | sync goes, P
  *     abandoned         | D             | joins end, D    | syncs end, D    | D
  *
- * "Complete": dynamic members that did not come back go; nobody is left: E, rec, generation + 1;
- * nobody has come but static ones are there: wait as long again; else generation + 1, a protocol is
- * elected, all joins are answered (the leader's with everybody's metadata), C, and the sync timer
- * runs. P completes as soon as all members are parked and nobody is half-joined, or after the
- * longest rebalance timeout. The first rebalance of an empty group is different: it waits for the
- * initial delay, as often again as new members have come in the meantime, up to the rebalance
- * timeout.
+ * "Complete" is told in classic_rebalance.c.
  *
  * Records are appended (shard_append), not emitted: what a record says is less than the live
  * state, and a reload begins with Stable or Empty.
  *
- * Kafka: GroupMetadataManager.prepareRebalance, completeClassicGroupJoin, expirePendingSync,
- * tryCompleteInitialRebalanceElseSchedule; ClassicGroupState.
+ * This file is the ground of the machine: the moves of the table, who is in the group, when it must
+ * be heard of. It calls no other of its files.
+ *
+ * Kafka: ClassicGroup, ClassicGroupState.
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
-
-enum {
-    /* Only static members that stay away: a rebalance timeout of 0 must not become a busy loop. */
-    RETRY_MS_MIN = 100,
-};
 
 void classic_move(struct classic *cl, enum classic_state to)
 {
@@ -77,9 +68,89 @@ void classic_move(struct classic *cl, enum classic_state to)
     cl->state_wall_ms = cl->sh->wall_ms;
 }
 
-static void arm(struct classic *cl, struct timer *t, int64_t delay_ms)
+/* ---- look-ups ---- */
+
+static struct classic_member *member_of(struct hmap_node *node)
 {
-    timers_arm(&cl->sh->timers, t, cl->sh->now_ms + max_i64(delay_ms, 0));
+    return container_of(node, struct classic_member, node);
+}
+
+struct classic_member *classic_member_find(const struct classic *cl, struct str id)
+{
+    struct hmap_node *node = hmap_first(&cl->members, hash_str(id, cl->members.seed));
+    while (node != NULL && !str_equal(member_of(node)->id, id)) {
+        node = hmap_next(node);
+    }
+    return node == NULL ? NULL : member_of(node);
+}
+
+struct classic_member *classic_member_find_instance(const struct classic *cl, struct str instance)
+{
+    const struct hmap *map = &cl->rebalance->instances;
+    struct hmap_node *node = hmap_first(map, hash_str(instance, map->seed));
+    while (node != NULL) {
+        struct classic_member *m = container_of(node, struct classic_member, instance_node);
+        if (str_equal(m->instance_id, instance)) {
+            return m;
+        }
+        node = hmap_next(node);
+    }
+    return NULL;
+}
+
+struct classic_pending *classic_pending_find(const struct classic *cl, struct str id)
+{
+    const struct hmap *map = &cl->rebalance->pending;
+    struct hmap_node *node = hmap_first(map, hash_str(id, map->seed));
+    while (node != NULL) {
+        struct classic_pending *pe = container_of(node, struct classic_pending, node);
+        if (str_equal(pe->id, id)) {
+            return pe;
+        }
+        node = hmap_next(node);
+    }
+    return NULL;
+}
+
+struct view classic_member_metadata(const struct classic_member *m, struct str protocol)
+{
+    for (size_t i = 0; i < m->protocols_count; i++) {
+        if (str_equal(m->protocols[i].name, protocol)) {
+            return m->protocols[i].metadata;
+        }
+    }
+    return (struct view){.ptr = (const uint8_t *)""};
+}
+
+bool classic_is_leader(const struct classic *cl, const struct classic_member *m)
+{
+    return !str_is_null(cl->leader) && str_equal(cl->leader, m->id);
+}
+
+int32_t classic_rebalance_timeout_ms(const struct classic *cl)
+{
+    int32_t longest = 0;
+    list_foreach (node, &cl->order) {
+        const struct classic_member *m = list_entry(node, struct classic_member, link);
+        longest = m->rebalance_timeout_ms > longest ? m->rebalance_timeout_ms : longest;
+    }
+    return longest;
+}
+
+enum kafka_error
+classic_check_member(const struct classic *cl, struct str member_id, struct str instance_id)
+{
+    if (!str_is_null(instance_id)) {
+        const struct classic_member *m = classic_member_find_instance(cl, instance_id);
+        if (m == NULL) {
+            return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
+        }
+        if (!str_equal(m->id, member_id)) {
+            return KAFKA_ERROR_FENCED_INSTANCE_ID;
+        }
+    }
+    return classic_member_find(cl, member_id) == NULL ? KAFKA_ERROR_UNKNOWN_MEMBER_ID
+                                                      : KAFKA_ERROR_NONE;
 }
 
 bool classic_have_all_joined(const struct classic *cl)
@@ -87,261 +158,18 @@ bool classic_have_all_joined(const struct classic *cl)
     return cl->members.count == cl->rebalance->awaiting_join && cl->rebalance->pending.count == 0;
 }
 
-/* ---- a rebalance begins ---- */
+/* ---- sessions ---- */
 
-/* Nobody's sync is awaited any more. */
-static void end_sync(struct classic *cl)
+void classic_session_touch(struct classic_member *m, int32_t timeout_ms)
 {
-    if (cl->rebalance->pending_sync > 0) {
-        list_foreach (node, &cl->order) {
-            list_entry(node, struct classic_member, link)->has_synced = true;
-        }
-        cl->rebalance->pending_sync = 0;
+    struct shard *sh = m->classic->sh;
+    m->session_deadline_ms = sh->now_ms + timeout_ms;
+    if (sh->is_loading) {
+        return; /* classic_loaded starts it */
     }
-    timers_disarm(&cl->sh->timers, &cl->rebalance->sync);
-}
-
-void classic_rebalance_begin(struct classic *cl, const struct classic_cause *cause)
-{
-    struct classic_rebalance *rb = cl->rebalance;
-    if (cl->state == CLASSIC_COMPLETING_REBALANCE) {
-        classic_reset_assignments(cl, KAFKA_ERROR_REBALANCE_IN_PROGRESS);
+    if (!timer_is_armed(&m->session) || m->session.deadline_ms > m->session_deadline_ms) {
+        timers_arm(&sh->timers, &m->session, m->session_deadline_ms);
     }
-    end_sync(cl);
-    bool is_initial = cl->state == CLASSIC_EMPTY;
-    if (is_initial) {
-        int32_t delay_ms = cl->sh->config->initial_rebalance_delay_ms;
-        int64_t remaining_ms = (int64_t)classic_rebalance_timeout_ms(cl) - delay_ms;
-        rb->delay_ms = delay_ms;
-        rb->remaining_ms = to_i32(max_i64(remaining_ms, 0));
-        rb->is_initial_delay = true;
-        arm(cl, &rb->join, delay_ms);
-    }
-    classic_move(cl, CLASSIC_PREPARING_REBALANCE);
-    story_begin(cl->sh, cl->group, cause->kind, cause->member, cause->detail);
-    story_step(cl->sh, cl->group, STORY_STEP_JOINING, cl->generation);
-    if (is_initial) {
-        return;
-    }
-    if (classic_have_all_joined(cl)) {
-        classic_complete_join(cl);
-    } else {
-        arm(cl, &rb->join, classic_rebalance_timeout_ms(cl));
-    }
-}
-
-void classic_maybe_complete_join(struct classic *cl)
-{
-    if (cl->state == CLASSIC_PREPARING_REBALANCE &&
-        cl->rebalance->previous_state != CLASSIC_EMPTY && classic_have_all_joined(cl)) {
-        classic_complete_join(cl);
-    }
-}
-
-void classic_rebalance_or_complete(struct classic *cl, const struct classic_cause *cause)
-{
-    switch (cl->state) {
-    case CLASSIC_EMPTY:
-    case CLASSIC_COMPLETING_REBALANCE:
-    case CLASSIC_STABLE:
-        classic_rebalance_begin(cl, cause);
-        break;
-    case CLASSIC_PREPARING_REBALANCE:
-        if (cause->kind != STORY_MEMBER_REJOINED) {
-            story_begin(cl->sh, cl->group, cause->kind, cause->member, cause->detail);
-        }
-        classic_maybe_complete_join(cl);
-        break;
-    case CLASSIC_DEAD:
-        break;
-    }
-}
-
-void classic_prepare_rebalance(struct shard *sh unused_ok, struct group *g, struct str reason)
-{
-    struct classic_cause cause = {.kind = STORY_PROTOCOL_CHANGED, .detail = reason};
-    classic_rebalance_or_complete(g->classic, &cause);
-}
-
-/* ---- the members have joined ---- */
-
-/* The leader has come back, or somebody else who has leads. False: nobody has. */
-static bool elect_leader(struct classic *cl)
-{
-    if (str_is_null(cl->leader)) {
-        return false;
-    }
-    const struct classic_member *leader = classic_member_find(cl, cl->leader);
-    if (leader != NULL && leader->join != NULL) {
-        return true;
-    }
-    list_foreach (node, &cl->order) {
-        const struct classic_member *m = list_entry(node, struct classic_member, link);
-        if (m->join != NULL) {
-            classic_set_leader(cl, m->id);
-            return true;
-        }
-    }
-    return false;
-}
-
-static void remove_late_members(struct classic *cl)
-{
-    list_foreach_safe (node, tmp, &cl->order) {
-        struct classic_member *m = list_entry(node, struct classic_member, link);
-        if (m->join == NULL && str_is_null(m->instance_id)) {
-            story_event(cl->sh, cl->group, STORY_EXPIRED, m->id, STR("did not join in time"));
-            classic_member_remove(m);
-        }
-    }
-}
-
-static void begin_generation(struct classic *cl)
-{
-    struct classic_rebalance *rb = cl->rebalance;
-    classic_move(cl, CLASSIC_COMPLETING_REBALANCE);
-    story_step(cl->sh, cl->group, STORY_STEP_SYNCING, cl->generation);
-    list_foreach (node, &cl->order) {
-        struct classic_member *m = list_entry(node, struct classic_member, link);
-        if (m->join != NULL) {
-            classic_answer_join(cl, m, classic_unpark_join(m));
-        }
-        classic_session_touch(m, m->session_timeout_ms);
-        m->is_new = false;
-        m->has_synced = false;
-    }
-    rb->pending_sync = cl->members.count;
-    arm(cl, &rb->sync, classic_rebalance_timeout_ms(cl));
-}
-
-void classic_complete_join(struct classic *cl)
-{
-    check(cl->state == CLASSIC_PREPARING_REBALANCE);
-    timers_disarm(&cl->sh->timers, &cl->rebalance->join);
-    cl->rebalance->is_initial_delay = false;
-    remove_late_members(cl);
-    if (!elect_leader(cl) && cl->members.count > 0) {
-        arm(cl, &cl->rebalance->join, max_i64(classic_rebalance_timeout_ms(cl), RETRY_MS_MIN));
-        return;
-    }
-    cl->generation = cl->generation == INT32_MAX ? 1 : cl->generation + 1;
-    classic_set_protocol_name(cl, classic_elect_protocol(cl));
-    classic_compute_topics(cl);
-    cl->rebalance->pending_sync = 0;
-    if (cl->members.count > 0) {
-        begin_generation(cl);
-        return;
-    }
-    classic_move(cl, CLASSIC_EMPTY);
-    classic_append_record(cl->sh, cl->group);
-    story_step(cl->sh, cl->group, STORY_STEP_STABLE, cl->generation);
-}
-
-/* ---- somebody is lost ---- */
-
-void classic_member_lost(struct classic *cl, const struct classic_cause *cause)
-{
-    switch (cl->state) {
-    case CLASSIC_STABLE:
-    case CLASSIC_COMPLETING_REBALANCE:
-        classic_rebalance_begin(cl, cause);
-        break;
-    case CLASSIC_PREPARING_REBALANCE:
-        story_begin(cl->sh, cl->group, cause->kind, cause->member, cause->detail);
-        if (classic_have_all_joined(cl)) {
-            classic_complete_join(cl); /* the initial one too, as in Kafka */
-        }
-        break;
-    case CLASSIC_EMPTY:
-    case CLASSIC_DEAD:
-        break;
-    }
-}
-
-void classic_pending_lost(struct classic *cl)
-{
-    if (cl->state == CLASSIC_PREPARING_REBALANCE && classic_have_all_joined(cl)) {
-        classic_complete_join(cl);
-    }
-}
-
-/* ---- timers ---- */
-
-static void join_fire(struct timer *t, void *ctx unused_ok)
-{
-    struct classic_rebalance *rb = container_of(t, struct classic_rebalance, join);
-    struct classic *cl = rb->classic;
-    if (cl->state != CLASSIC_PREPARING_REBALANCE) {
-        return;
-    }
-    if (rb->is_initial_delay && rb->has_new_member && rb->remaining_ms != 0) {
-        int32_t passed_ms = rb->delay_ms;
-        int32_t initial_ms = cl->sh->config->initial_rebalance_delay_ms;
-        rb->has_new_member = false;
-        rb->delay_ms = to_i32(min_i64(initial_ms, rb->remaining_ms));
-        rb->remaining_ms = to_i32(max_i64((int64_t)rb->remaining_ms - passed_ms, 0));
-        arm(cl, t, rb->delay_ms);
-        return;
-    }
-    classic_complete_join(cl);
-}
-
-static void sync_fire(struct timer *t, void *ctx unused_ok)
-{
-    struct classic *cl = container_of(t, struct classic_rebalance, sync)->classic;
-    bool is_waiting = cl->state == CLASSIC_COMPLETING_REBALANCE || cl->state == CLASSIC_STABLE;
-    if (!is_waiting || cl->rebalance->pending_sync == 0) {
-        return;
-    }
-    struct classic_cause cause = {
-        .kind = STORY_REBALANCE_TIMEOUT,
-        .detail = STR("did not sync in time"),
-    };
-    list_foreach_safe (node, tmp, &cl->order) {
-        struct classic_member *m = list_entry(node, struct classic_member, link);
-        if (!m->has_synced) {
-            story_event(cl->sh, cl->group, STORY_EXPIRED, m->id, cause.detail);
-            classic_member_remove(m);
-        }
-    }
-    classic_rebalance_begin(cl, &cause);
-}
-
-void classic_init_timers(struct classic *cl)
-{
-    timer_init(&cl->rebalance->join, join_fire, cl->sh);
-    timer_init(&cl->rebalance->sync, sync_fire, cl->sh);
-}
-
-/* ---- a group that comes from elsewhere, or ends ---- */
-
-void classic_settle(struct classic *cl, int32_t generation)
-{
-    check(cl->state == CLASSIC_EMPTY && cl->members.count > 0);
-    cl->generation = generation;
-    classic_set_protocol_name(cl, classic_elect_protocol(cl));
-    classic_compute_topics(cl);
-    cl->rebalance->previous_state = CLASSIC_COMPLETING_REBALANCE;
-    cl->state = CLASSIC_STABLE;
-    cl->state_wall_ms = cl->sh->wall_ms;
-}
-
-void classic_complete_parked(struct classic *cl, enum kafka_error error)
-{
-    list_foreach (node, &cl->order) {
-        struct classic_member *m = list_entry(node, struct classic_member, link);
-        classic_complete_join_error(m, m->id, error);
-        classic_complete_sync_error(m, error);
-    }
-}
-
-void classic_abandon(struct shard *sh unused_ok, struct group *g, enum kafka_error error)
-{
-    struct classic *cl = g->classic;
-    classic_complete_parked(cl, error);
-    timers_disarm(&cl->sh->timers, &cl->rebalance->join);
-    timers_disarm(&cl->sh->timers, &cl->rebalance->sync);
-    classic_move(cl, CLASSIC_DEAD);
 }
 
 /* ---- what must always hold ---- */

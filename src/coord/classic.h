@@ -25,6 +25,8 @@ struct classic_protocol {
     struct view metadata;
 };
 
+struct classic_timers; /* classic_private.h */
+
 struct classic_member {
     struct hmap_node node;          /* in classic.members, by id */
     struct hmap_node instance_node; /* of a static one: by instance id */
@@ -64,16 +66,21 @@ struct classic {
     struct classic_rebalance *rebalance;
 };
 
-struct classic *classic_new(struct shard *sh, struct group *g);
+struct classic *classic_new(struct shard *sh, struct group *g, const struct classic_timers *timers);
 struct classic *classic_free(struct classic *cl); /* disarms its timers; nobody is parked */
 
-/* Handlers; each completes the call now or parks it (Join, Sync). Groups are found, and made, here.
- * When the group is a consumer group, Join, Sync, Heartbeat and Leave go to migrate.h's
- * functions for classic members of consumer groups. */
-void classic_join(struct shard *sh, struct shard_call *call);
-void classic_sync(struct shard *sh, struct shard_call *call);
-void classic_heartbeat(struct shard *sh, struct shard_call *call);
-void classic_leave(struct shard *sh, struct shard_call *call);
+/* The requests to a classic group, behind group_requests.h; each completes the call now or parks it
+ * (Join, Sync). */
+/* g NULL: there is none, it is made. An empty consumer group makes room for a classic one. */
+void classic_join(struct shard *sh, struct group *g, struct shard_call *call);
+void classic_sync(struct shard *sh, struct group *g, struct shard_call *call); /* not empty */
+void classic_heartbeat(struct shard *sh, struct group *g, struct shard_call *call);
+void classic_leave(struct shard *sh, struct group *g, struct shard_call *call); /* takes NULL */
+/* A join that is refused, as its version says it. */
+void classic_answer_join_error(struct shard *sh,
+                               struct shard_call *call,
+                               struct str member_id,
+                               enum kafka_error error);
 
 /* Doors of replay. value NULL: a tombstone. */
 void classic_replay(struct shard *sh,
@@ -82,9 +89,9 @@ void classic_replay(struct shard *sh,
 void classic_loaded(struct shard *sh, struct group *g); /* once the log is read */
 void classic_abandon(struct shard *sh, struct group *g, enum kafka_error error);
 
-/* group.h asks these. */
-enum kafka_error classic_check_commit(struct shard *sh,
-                                      struct group *g,
+/* What group.h asks (classic_ops.c). */
+extern const struct group_ops classic_ops;
+enum kafka_error classic_check_commit(struct group *g,
                                       struct str member_id,
                                       struct str instance_id,
                                       int32_t generation,

@@ -8,25 +8,11 @@
  * Kafka: GroupMetadataManager.classicGroupHeartbeat, expireClassicGroupMemberHeartbeat,
  * ClassicGroupMember.hasSatisfiedHeartbeat, ClassicGroup.validateOffsetCommit.
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
 
-#include "coord/migrate.h"
-
 /* ---- sessions ---- */
-
-void classic_session_touch(struct classic_member *m, int32_t timeout_ms)
-{
-    struct shard *sh = m->classic->sh;
-    m->session_deadline_ms = sh->now_ms + timeout_ms;
-    if (sh->is_loading) {
-        return; /* classic_loaded starts it */
-    }
-    if (!timer_is_armed(&m->session) || m->session.deadline_ms > m->session_deadline_ms) {
-        timers_arm(&sh->timers, &m->session, m->session_deadline_ms);
-    }
-}
 
 /* Who is parked needs no heartbeat, but a new member's join must not be parked for ever. */
 static bool is_excused(const struct classic_member *m)
@@ -74,21 +60,10 @@ static enum kafka_error beat(struct classic *cl, const struct heartbeat_request 
                                                     : KAFKA_ERROR_NONE;
 }
 
-void classic_heartbeat(struct shard *sh, struct shard_call *call)
+void classic_heartbeat(struct shard *sh, struct group *g, struct shard_call *call)
 {
-    const struct heartbeat_request *rq = call->body;
     struct heartbeat_response *rs = call->response;
-    struct group *g = group_find(sh, rq->group_id);
-    if (rq->group_id.len == 0) {
-        rs->error_code = KAFKA_ERROR_INVALID_GROUP_ID;
-    } else if (g == NULL) {
-        rs->error_code = KAFKA_ERROR_UNKNOWN_MEMBER_ID;
-    } else if (g->kind == GROUP_CONSUMER) {
-        migrate_heartbeat(sh, g, call);
-        return;
-    } else {
-        rs->error_code = (int16_t)beat(g->classic, rq);
-    }
+    rs->error_code = (int16_t)beat(g->classic, call->body);
     shard_complete(sh, call);
 }
 
@@ -123,8 +98,7 @@ static enum kafka_error check_commit(const struct classic *cl,
     return KAFKA_ERROR_NONE;
 }
 
-enum kafka_error classic_check_commit(struct shard *sh unused_ok,
-                                      struct group *g,
+enum kafka_error classic_check_commit(struct group *g,
                                       struct str member_id,
                                       struct str instance_id,
                                       int32_t generation,

@@ -12,126 +12,13 @@
  *
  * Kafka: GroupMetadataManager.classicGroupJoin and what it calls; KIP-62, 345, 394, 559, 800, 814.
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
 
-#include "coord/consumer.h"
-#include "coord/migrate.h"
-
 enum {
     MEMBER_ID_REQUIRED_SINCE = 4,
-    NULL_PROTOCOL_SINCE = 7,
 };
-
-/* ---- answers ---- */
-
-void classic_answer_join_error(struct shard *sh,
-                               struct shard_call *call,
-                               struct str member_id,
-                               enum kafka_error error)
-{
-    struct join_group_response *rs = call->response;
-    if (call->version >= NULL_PROTOCOL_SINCE && rs->protocol_name.len == 0) {
-        rs->protocol_name = (struct str){0};
-    }
-    rs->error_code = (int16_t)error;
-    rs->member_id = arena_strdup(call->arena, member_id);
-    shard_complete(sh, call);
-}
-
-static void put_members(struct classic *cl, struct arena *arena, struct join_group_response *rs)
-{
-    rs->members.items =
-        codec_array(arena, join_group_response_join_group_response_member, cl->members.count);
-    rs->members.count = to_i32(to_i64(cl->members.count));
-    struct join_group_response_join_group_response_member *at = rs->members.items;
-    list_foreach (node, &cl->order) {
-        const struct classic_member *m = list_entry(node, struct classic_member, link);
-        struct view metadata = classic_member_metadata(m, cl->protocol_name);
-        struct str copy = arena_strdup(arena, str_of((const char *)metadata.ptr, metadata.len));
-        at->member_id = arena_strdup(arena, m->id);
-        at->group_instance_id = arena_strdup(arena, m->instance_id);
-        at->metadata = (struct view){.ptr = (const uint8_t *)copy.ptr, .len = copy.len};
-        at++;
-    }
-}
-
-void classic_answer_join(struct classic *cl, struct classic_member *m, struct shard_call *call)
-{
-    struct join_group_response *rs = call->response;
-    rs->generation_id = cl->generation;
-    rs->protocol_type = arena_strdup(call->arena, cl->protocol_type);
-    rs->protocol_name = arena_strdup(call->arena, cl->protocol_name);
-    rs->leader = arena_strdup(call->arena, cl->leader);
-    rs->member_id = arena_strdup(call->arena, m->id);
-    if (classic_is_leader(cl, m)) {
-        put_members(cl, call->arena, rs);
-    }
-    shard_complete(cl->sh, call);
-}
-
-struct shard_call *classic_unpark_join(struct classic_member *m)
-{
-    struct shard_call *call = m->join;
-    check(call != NULL);
-    m->join = NULL;
-    m->classic->rebalance->awaiting_join--;
-    return call;
-}
-
-void classic_complete_join_error(struct classic_member *m,
-                                 struct str member_id,
-                                 enum kafka_error error)
-{
-    if (m->join == NULL) {
-        return;
-    }
-    classic_answer_join_error(m->classic->sh, classic_unpark_join(m), member_id, error);
-}
-
-void classic_park_join(struct classic_member *m, struct shard_call *call)
-{
-    classic_complete_join_error(m, m->id, KAFKA_ERROR_REBALANCE_IN_PROGRESS);
-    m->join = call;
-    m->classic->rebalance->awaiting_join++;
-}
-
-/* ---- what a request says ---- */
-
-void classic_member_of_request(const struct shard_call *call,
-                               struct str member_id,
-                               struct classic_member *ret)
-{
-    const struct join_group_request *rq = call->body;
-    *ret = (struct classic_member){
-        .id = member_id,
-        .instance_id = rq->group_instance_id,
-        .client_id = call->client_id,
-        .client_host = call->client_host,
-        .protocol_type = rq->protocol_type,
-        .session_timeout_ms = rq->session_timeout_ms,
-        .rebalance_timeout_ms =
-            call->version == 0 ? rq->session_timeout_ms : rq->rebalance_timeout_ms,
-    };
-    if (rq->protocols.count > 0) {
-        size_t count = (size_t)rq->protocols.count;
-        ret->protocols = arena_alloc(call->arena, count * sizeof(ret->protocols[0]));
-        ret->protocols_count = count;
-        for (size_t i = 0; i < count; i++) {
-            ret->protocols[i].name = rq->protocols.items[i].name;
-            ret->protocols[i].metadata = rq->protocols.items[i].metadata;
-        }
-    }
-}
-
-void classic_member_update(struct classic_member *m, const struct classic_member *like)
-{
-    m->rebalance_timeout_ms = like->rebalance_timeout_ms;
-    m->session_timeout_ms = like->session_timeout_ms;
-    classic_member_set_protocols(m, classic_protocols_copy(like->protocols, like->protocols_count),
-                                 like->protocols_count);
-}
 
 /* ---- new members ---- */
 
@@ -329,7 +216,7 @@ static void turn_away(struct classic *cl, struct classic_member *m, struct shard
 static struct group *make_classic(struct shard *sh, struct group *g, struct str id)
 {
     if (g != NULL) {
-        consumer_emit_tombstones(sh, g);
+        group_emit_tombstones(sh, g);
         g = group_find(sh, id);
     }
     if (g == NULL) {
@@ -341,7 +228,7 @@ static struct group *make_classic(struct shard *sh, struct group *g, struct str 
     return g;
 }
 
-static void join_classic(struct shard *sh, struct group *g, struct shard_call *call)
+void classic_join(struct shard *sh, struct group *g, struct shard_call *call)
 {
     const struct join_group_request *rq = call->body;
     bool is_unknown = rq->member_id.len == 0;
@@ -367,24 +254,4 @@ static void join_classic(struct shard *sh, struct group *g, struct shard_call *c
     } else {
         join_known(cl, call);
     }
-}
-
-void classic_join(struct shard *sh, struct shard_call *call)
-{
-    const struct join_group_request *rq = call->body;
-    if (rq->group_id.len == 0) {
-        classic_answer_join_error(sh, call, rq->member_id, KAFKA_ERROR_INVALID_GROUP_ID);
-        return;
-    }
-    if (rq->session_timeout_ms < sh->config->min_session_timeout_ms ||
-        rq->session_timeout_ms > sh->config->max_session_timeout_ms) {
-        classic_answer_join_error(sh, call, rq->member_id, KAFKA_ERROR_INVALID_SESSION_TIMEOUT);
-        return;
-    }
-    struct group *g = group_find(sh, rq->group_id);
-    if (g != NULL && g->kind == GROUP_CONSUMER && !group_is_empty(g)) {
-        migrate_join(sh, g, call);
-        return;
-    }
-    join_classic(sh, g, call);
 }

@@ -5,22 +5,13 @@
  *
  * Kafka: GroupMetadataManager.classicGroupLeave; KIP-345 (several members), 800 (reasons).
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
-
-#include "coord/migrate.h"
 
 enum {
     SEVERAL_MEMBERS_SINCE = 3,
 };
-
-static void answer_error(struct shard *sh, struct shard_call *call, enum kafka_error error)
-{
-    struct leave_group_response *rs = call->response;
-    rs->error_code = (int16_t)error;
-    shard_complete(sh, call);
-}
 
 static void
 remove_member(struct classic_member *m, struct str reason, struct classic_cause *ret_cause)
@@ -100,12 +91,17 @@ static void read_leavers(const struct shard_call *call, struct leavers *ret)
     ret->count = 1;
 }
 
-/* cl NULL: there is no such group. */
-static void leave(struct shard *sh, struct classic *cl, struct shard_call *call)
+void classic_leave(struct shard *sh, struct group *g, struct shard_call *call)
 {
+    struct classic *cl = g == NULL ? NULL : g->classic;
+    struct leave_group_response *rs = call->response;
+    if (cl != NULL && cl->state == CLASSIC_DEAD) {
+        rs->error_code = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
+        shard_complete(sh, call);
+        return;
+    }
     struct leavers le;
     read_leavers(call, &le);
-    struct leave_group_response *rs = call->response;
     bool has_left = false;
     struct classic_cause cause = {.kind = STORY_MEMBER_LEFT};
     bool is_list = call->version >= SEVERAL_MEMBERS_SINCE;
@@ -130,23 +126,4 @@ static void leave(struct shard *sh, struct classic *cl, struct shard_call *call)
         go_on(cl, &cause);
     }
     shard_complete(sh, call);
-}
-
-void classic_leave(struct shard *sh, struct shard_call *call)
-{
-    const struct leave_group_request *rq = call->body;
-    if (rq->group_id.len == 0) {
-        answer_error(sh, call, KAFKA_ERROR_INVALID_GROUP_ID);
-        return;
-    }
-    struct group *g = group_find(sh, rq->group_id);
-    if (g != NULL && g->kind == GROUP_CONSUMER) {
-        migrate_leave(sh, g, call);
-        return;
-    }
-    if (g != NULL && g->classic->state == CLASSIC_DEAD) {
-        answer_error(sh, call, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
-        return;
-    }
-    leave(sh, g == NULL ? NULL : g->classic, call);
 }

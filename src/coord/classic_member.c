@@ -11,7 +11,7 @@
  *
  * Kafka: ClassicGroup, ClassicGroupMember.
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
 
@@ -140,7 +140,7 @@ classic_member_new(struct classic *cl, const struct classic_member *like, int64_
     m->has_synced = true;
     set_assignment(m, like->assignment);
     list_init(&m->link);
-    timer_init(&m->session, classic_session_fire, cl->sh);
+    timer_init(&m->session, cl->rebalance->timers->session, cl->sh);
     return m;
 }
 
@@ -157,75 +157,40 @@ struct classic_member *classic_member_free(struct classic_member *m)
     return NULL;
 }
 
-/* ---- look-ups ---- */
+/* ---- what a request says ---- */
 
-static struct classic_member *member_of(struct hmap_node *node)
+void classic_member_of_request(const struct shard_call *call,
+                               struct str member_id,
+                               struct classic_member *ret)
 {
-    return container_of(node, struct classic_member, node);
-}
-
-struct classic_member *classic_member_find(const struct classic *cl, struct str id)
-{
-    struct hmap_node *node = hmap_first(&cl->members, hash_str(id, cl->members.seed));
-    while (node != NULL && !str_equal(member_of(node)->id, id)) {
-        node = hmap_next(node);
-    }
-    return node == NULL ? NULL : member_of(node);
-}
-
-struct classic_member *classic_member_find_instance(const struct classic *cl, struct str instance)
-{
-    const struct hmap *map = &cl->rebalance->instances;
-    struct hmap_node *node = hmap_first(map, hash_str(instance, map->seed));
-    while (node != NULL) {
-        struct classic_member *m = container_of(node, struct classic_member, instance_node);
-        if (str_equal(m->instance_id, instance)) {
-            return m;
-        }
-        node = hmap_next(node);
-    }
-    return NULL;
-}
-
-struct view classic_member_metadata(const struct classic_member *m, struct str protocol)
-{
-    for (size_t i = 0; i < m->protocols_count; i++) {
-        if (str_equal(m->protocols[i].name, protocol)) {
-            return m->protocols[i].metadata;
+    const struct join_group_request *rq = call->body;
+    *ret = (struct classic_member){
+        .id = member_id,
+        .instance_id = rq->group_instance_id,
+        .client_id = call->client_id,
+        .client_host = call->client_host,
+        .protocol_type = rq->protocol_type,
+        .session_timeout_ms = rq->session_timeout_ms,
+        .rebalance_timeout_ms =
+            call->version == 0 ? rq->session_timeout_ms : rq->rebalance_timeout_ms,
+    };
+    if (rq->protocols.count > 0) {
+        size_t count = (size_t)rq->protocols.count;
+        ret->protocols = arena_alloc(call->arena, count * sizeof(ret->protocols[0]));
+        ret->protocols_count = count;
+        for (size_t i = 0; i < count; i++) {
+            ret->protocols[i].name = rq->protocols.items[i].name;
+            ret->protocols[i].metadata = rq->protocols.items[i].metadata;
         }
     }
-    return (struct view){.ptr = no_bytes};
 }
 
-bool classic_is_leader(const struct classic *cl, const struct classic_member *m)
+void classic_member_update(struct classic_member *m, const struct classic_member *like)
 {
-    return !str_is_null(cl->leader) && str_equal(cl->leader, m->id);
-}
-
-int32_t classic_rebalance_timeout_ms(const struct classic *cl)
-{
-    int32_t longest = 0;
-    list_foreach (node, &cl->order) {
-        const struct classic_member *m = list_entry(node, struct classic_member, link);
-        longest = m->rebalance_timeout_ms > longest ? m->rebalance_timeout_ms : longest;
-    }
-    return longest;
-}
-
-enum kafka_error
-classic_check_member(const struct classic *cl, struct str member_id, struct str instance_id)
-{
-    if (!str_is_null(instance_id)) {
-        const struct classic_member *m = classic_member_find_instance(cl, instance_id);
-        if (m == NULL) {
-            return KAFKA_ERROR_UNKNOWN_MEMBER_ID;
-        }
-        if (!str_equal(m->id, member_id)) {
-            return KAFKA_ERROR_FENCED_INSTANCE_ID;
-        }
-    }
-    return classic_member_find(cl, member_id) == NULL ? KAFKA_ERROR_UNKNOWN_MEMBER_ID
-                                                      : KAFKA_ERROR_NONE;
+    m->rebalance_timeout_ms = like->rebalance_timeout_ms;
+    m->session_timeout_ms = like->session_timeout_ms;
+    classic_member_set_protocols(m, classic_protocols_copy(like->protocols, like->protocols_count),
+                                 like->protocols_count);
 }
 
 /* ---- votes ---- */
@@ -502,28 +467,6 @@ struct classic_member *classic_member_add(struct classic *cl, const struct class
 
 /* ---- half-joined members ---- */
 
-static void pending_fire(struct timer *t, void *ctx unused_ok)
-{
-    struct classic_pending *pe = container_of(t, struct classic_pending, session);
-    struct classic *cl = pe->classic;
-    classic_pending_remove(pe);
-    classic_pending_lost(cl);
-}
-
-struct classic_pending *classic_pending_find(const struct classic *cl, struct str id)
-{
-    const struct hmap *map = &cl->rebalance->pending;
-    struct hmap_node *node = hmap_first(map, hash_str(id, map->seed));
-    while (node != NULL) {
-        struct classic_pending *pe = container_of(node, struct classic_pending, node);
-        if (str_equal(pe->id, id)) {
-            return pe;
-        }
-        node = hmap_next(node);
-    }
-    return NULL;
-}
-
 bool classic_pending_add(struct classic *cl, struct str id, int32_t session_timeout_ms)
 {
     int64_t cost = to_i64(sizeof(struct classic_pending) + id.len) + 2 * ALLOCATION_COST;
@@ -535,7 +478,7 @@ bool classic_pending_add(struct classic *cl, struct str id, int32_t session_time
     pe->classic = cl;
     pe->id = str_of(mem_strndup(id.ptr, id.len), id.len);
     pe->charged = cost;
-    timer_init(&pe->session, pending_fire, cl->sh);
+    timer_init(&pe->session, cl->rebalance->timers->pending, cl->sh);
     hmap_insert(map, &pe->node, hash_str(pe->id, map->seed));
     timers_arm(&cl->sh->timers, &pe->session, cl->sh->now_ms + session_timeout_ms);
     return true;
@@ -635,7 +578,7 @@ bool classic_is_subscribed(const struct group *g, struct str topic)
 
 /* ---- the machine's memory ---- */
 
-struct classic *classic_new(struct shard *sh, struct group *g)
+struct classic *classic_new(struct shard *sh, struct group *g, const struct classic_timers *timers)
 {
     struct classic *cl = mem_zalloc(sizeof(*cl));
     cl->group = g;
@@ -653,7 +596,9 @@ struct classic *classic_new(struct shard *sh, struct group *g)
     hmap_init(&rb->votes, seed);
     hmap_init(&rb->topics, seed);
     cl->rebalance = rb;
-    classic_init_timers(cl);
+    rb->timers = timers;
+    timer_init(&rb->join, timers->join, sh);
+    timer_init(&rb->sync, timers->sync, sh);
     return cl;
 }
 

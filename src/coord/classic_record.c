@@ -1,6 +1,5 @@
 /*
- * The group's record: GroupMetadataKey 2 and GroupMetadataValue 3, what a reload makes of it, and
- * the end of a reload.
+ * The group's record: GroupMetadataKey 2 and GroupMetadataValue 3, and what a reload makes of it.
  *
  * A record holds of each member the metadata of the elected protocol only; that is the one protocol
  * that a loaded member supports until it joins again. Versions 0 and 1 of the value have no time of
@@ -10,10 +9,9 @@
  * A tombstone takes the group away. What offsets are left of it (a migration to the consumer
  * protocol writes the tombstone between) stay with an empty group of that name.
  *
- * Kafka: GroupCoordinatorRecordHelpers.newGroupMetadataRecord, GroupMetadataManager.replay,
- * onLoaded.
+ * Kafka: GroupCoordinatorRecordHelpers.newGroupMetadataRecord, GroupMetadataManager.replay.
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
 
@@ -134,8 +132,7 @@ static void forget(struct shard *sh, struct group *g)
         group_remove(sh, g);
         return;
     }
-    g->classic = classic_free(g->classic);
-    g->classic = classic_new(sh, g);
+    group_reset(sh, g);
 }
 
 void classic_replay(struct shard *sh,
@@ -155,24 +152,7 @@ void classic_replay(struct shard *sh,
     } else if (g->kind == GROUP_CONSUMER) {
         group_become_classic(sh, g);
     } else {
-        g->classic = classic_free(g->classic);
-        g->classic = classic_new(sh, g);
+        group_reset(sh, g);
     }
     load(g->classic, value);
-}
-
-void classic_loaded(struct shard *sh, struct group *g)
-{
-    struct classic *cl = g->classic;
-    list_foreach (node, &cl->order) {
-        struct classic_member *m = list_entry(node, struct classic_member, link);
-        classic_session_touch(m, m->session_timeout_ms);
-    }
-    if (to_i64(cl->members.count) > sh->config->max_size) {
-        struct classic_cause cause = {
-            .kind = STORY_LOADED,
-            .detail = STR("the group is above group.max.size"),
-        };
-        classic_rebalance_begin(cl, &cause);
-    }
 }

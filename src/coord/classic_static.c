@@ -11,7 +11,7 @@
  * Kafka: GroupMetadataManager.updateStaticMemberThenRebalanceOrCompleteJoin,
  * ClassicGroup.replaceStaticMember; KIP-345, 814.
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
 

@@ -11,60 +11,9 @@
  *
  * Kafka: GroupMetadataManager.classicGroupSync, validateSyncGroup, propagateAssignment; KIP-559.
  */
-#include "coord/classic_parts.h"
+#include "coord/classic_private.h"
 
 #include "base/base.h"
-
-#include "coord/migrate.h"
-
-enum {
-    PROTOCOL_REQUIRED_SINCE = 5,
-};
-
-void classic_answer_sync_error(struct shard *sh, struct shard_call *call, enum kafka_error error)
-{
-    struct sync_group_response *rs = call->response;
-    rs->error_code = (int16_t)error;
-    shard_complete(sh, call);
-}
-
-static void answer(struct classic_member *m, struct shard_call *call)
-{
-    struct classic *cl = m->classic;
-    struct sync_group_response *rs = call->response;
-    struct str bytes =
-        arena_strdup(call->arena, str_of((const char *)m->assignment.ptr, m->assignment.len));
-    rs->protocol_type = arena_strdup(call->arena, cl->protocol_type);
-    rs->protocol_name = arena_strdup(call->arena, cl->protocol_name);
-    rs->assignment = (struct view){.ptr = (const uint8_t *)bytes.ptr, .len = bytes.len};
-    shard_complete(cl->sh, call);
-}
-
-static struct shard_call *unpark(struct classic_member *m)
-{
-    struct shard_call *call = m->sync;
-    m->sync = NULL;
-    return call;
-}
-
-void classic_complete_sync_error(struct classic_member *m, enum kafka_error error)
-{
-    if (m->sync != NULL) {
-        classic_answer_sync_error(m->classic->sh, unpark(m), error);
-    }
-}
-
-void classic_reset_assignments(struct classic *cl, enum kafka_error error)
-{
-    list_foreach (node, &cl->order) {
-        struct classic_member *m = list_entry(node, struct classic_member, link);
-        classic_member_set_assignment(m, (struct view){0});
-        if (m->sync != NULL) {
-            classic_complete_sync_error(m, error);
-            classic_session_touch(m, m->session_timeout_ms);
-        }
-    }
-}
 
 static void has_synced(struct classic_member *m)
 {
@@ -127,7 +76,7 @@ static void sync_leader(struct classic *cl, const struct sync_group_request *rq)
     list_foreach (node, &cl->order) {
         struct classic_member *m = list_entry(node, struct classic_member, link);
         if (m->sync != NULL) {
-            answer(m, unpark(m));
+            classic_answer_sync(m, classic_unpark_sync(m));
             classic_session_touch(m, m->session_timeout_ms);
         }
     }
@@ -178,9 +127,10 @@ static enum kafka_error check_sync(const struct classic *cl, const struct sync_g
     return KAFKA_ERROR_NONE;
 }
 
-static void sync_classic(struct shard *sh, struct classic *cl, struct shard_call *call)
+void classic_sync(struct shard *sh, struct group *g, struct shard_call *call)
 {
     const struct sync_group_request *rq = call->body;
+    struct classic *cl = g->classic;
     enum kafka_error error = check_sync(cl, rq);
     if (error != KAFKA_ERROR_NONE) {
         classic_answer_sync_error(sh, call, error);
@@ -196,35 +146,11 @@ static void sync_classic(struct shard *sh, struct classic *cl, struct shard_call
         break;
     case CLASSIC_STABLE:
         has_synced(m);
-        answer(m, call);
+        classic_answer_sync(m, call);
         break;
     case CLASSIC_EMPTY:
     case CLASSIC_DEAD:
         check(false); /* refused above */
         break;
     }
-}
-
-void classic_sync(struct shard *sh, struct shard_call *call)
-{
-    const struct sync_group_request *rq = call->body;
-    if (call->version >= PROTOCOL_REQUIRED_SINCE &&
-        (str_is_null(rq->protocol_type) || str_is_null(rq->protocol_name))) {
-        classic_answer_sync_error(sh, call, KAFKA_ERROR_INCONSISTENT_GROUP_PROTOCOL);
-        return;
-    }
-    if (rq->group_id.len == 0) {
-        classic_answer_sync_error(sh, call, KAFKA_ERROR_INVALID_GROUP_ID);
-        return;
-    }
-    struct group *g = group_find(sh, rq->group_id);
-    if (g == NULL || group_is_empty(g)) {
-        classic_answer_sync_error(sh, call, KAFKA_ERROR_UNKNOWN_MEMBER_ID);
-        return;
-    }
-    if (g->kind == GROUP_CONSUMER) {
-        migrate_sync(sh, g, call);
-        return;
-    }
-    sync_classic(sh, g->classic, call);
 }

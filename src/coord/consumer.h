@@ -37,6 +37,8 @@ struct consumer_classic {
     size_t protocols_count;
 };
 
+struct consumer_timers; /* consumer_private.h */
+
 struct consumer_member {
     struct hmap_node node;        /* in consumer.members, by id */
     struct hmap_node by_instance; /* when static */
@@ -83,7 +85,8 @@ struct consumer {
     struct consumer_details *details;
 };
 
-struct consumer *consumer_new(struct shard *sh, struct group *g);
+struct consumer *
+consumer_new(struct shard *sh, struct group *g, const struct consumer_timers *timers);
 struct consumer *consumer_free(struct consumer *cg);
 
 void consumer_heartbeat(struct shard *sh, struct shard_call *call); /* ConsumerGroupHeartbeat 0-1 */
@@ -128,6 +131,8 @@ void consumer_topic_changed(struct shard *sh,
                             enum shard_topic_change change,
                             const struct shard_topic *t);
 
+/* What group.h asks (consumer_ops.c). */
+extern const struct group_ops consumer_ops;
 enum kafka_error consumer_check_commit(struct shard *sh,
                                        struct group *g,
                                        struct str member_id,
@@ -135,8 +140,8 @@ enum kafka_error consumer_check_commit(struct shard *sh,
                                        int32_t epoch,
                                        bool is_transactional,
                                        int16_t version);
-/* When the epoch of a commit is below the member's (and consumer_check_commit has let it pass):
- * may it commit this partition? It has been the member's since an epoch that is not later. */
+bool consumer_is_commit_late(const struct group *g, struct str member_id, int32_t epoch);
+/* A late commit is good for a partition that has been the member's since an epoch not later. */
 enum kafka_error consumer_check_commit_partition(const struct group *g,
                                                  struct str member_id,
                                                  int32_t epoch,

@@ -42,6 +42,12 @@ enum kafka_error consumer_check_commit(struct shard *sh,
     return epoch > m->epoch ? wrong_epoch(m) : KAFKA_ERROR_NONE;
 }
 
+bool consumer_is_commit_late(const struct group *g, struct str member_id, int32_t epoch)
+{
+    const struct consumer_member *m = consumer_member_find(g->consumer, member_id);
+    return m != NULL && epoch < m->epoch;
+}
+
 /* Epoch of a partition in a set; -1: it is not there. */
 static int32_t
 epoch_of(const struct assignment *a, const int32_t *epochs, const struct uuid *id, int32_t p)

@@ -15,7 +15,6 @@
 
 #include "base/base.h"
 #include "coord/classic.h"
-#include "coord/migrate.h"
 #include "coord/pattern.h"
 
 struct beat {
@@ -164,7 +163,7 @@ static bool check_group(struct beat *b)
         }
         if (!group_is_empty(b->g)) {
             struct str message = {0};
-            enum kafka_error error = migrate_check_upgrade(b->sh, b->g, &message);
+            enum kafka_error error = b->sh->machines->groups->check_upgrade(b->sh, b->g, &message);
             if (error != KAFKA_ERROR_NONE) {
                 return refuse(b, error, message);
             }
@@ -395,7 +394,7 @@ static struct group *make_group(const struct beat *b)
     struct str id = b->request->group_id;
     struct group *g = b->g;
     if (is_classic_with_members(g)) {
-        migrate_upgrade(sh, g);
+        sh->machines->groups->upgrade(sh, g);
         g = group_find(sh, id);
         check(g != NULL && g->kind == GROUP_CONSUMER);
         return g;

@@ -1,5 +1,6 @@
 /*
- * A member of a consumer group: its texts, what it holds, and the maps that lead to it.
+ * Members of a consumer group: their texts, what they hold, the maps that lead to them; the group
+ * that holds them.
  *
  * All texts of its metadata lie in one block that is replaced as a whole. What it holds and must
  * give back is entered in the group's owners at the member's epoch: a partition is free when it has
@@ -10,33 +11,6 @@
 
 #include "base/base.h"
 #include "coord/classic.h"
-
-static void session_fired(struct timer *t, void *ctx)
-{
-    struct shard *sh = ctx;
-    struct consumer_member *m = container_of(t, struct consumer_member, session);
-    if (sh->now_ms < m->session_deadline_ms) {
-        timers_arm(&sh->timers, t, m->session_deadline_ms);
-        return;
-    }
-    struct group *g = m->consumer->group;
-    story_event(sh, g, STORY_EXPIRED, m->id, STR("no heartbeat within the session timeout"));
-    consumer_remove_members(sh, g, &m, 1, STORY_SESSION_TIMEOUT, (struct str){0});
-}
-
-static void rebalance_fired(struct timer *t, void *ctx)
-{
-    struct shard *sh = ctx;
-    struct consumer_member *m = container_of(t, struct consumer_member, rebalance);
-    if (m->classic == NULL && (m->state != MEMBER_UNREVOKED_PARTITIONS || m->epoch < 0)) {
-        return;
-    }
-    struct group *g = m->consumer->group;
-    story_event(sh, g, STORY_EXPIRED, m->id,
-                m->classic == NULL ? STR("partitions not given back within the rebalance timeout")
-                                   : STR("no join or sync within the rebalance timeout"));
-    consumer_remove_members(sh, g, &m, 1, STORY_REBALANCE_TIMEOUT, (struct str){0});
-}
 
 static void charge(struct consumer_member *m, int64_t bytes)
 {
@@ -88,35 +62,6 @@ static void recharge(struct consumer_member *m)
                   owners * (int64_t)(sizeof(struct owned_partition) + sizeof(int32_t)));
 }
 
-struct consumer_member *consumer_member_find(const struct consumer *cg, struct str id)
-{
-    struct hmap_node *node = hmap_first(&cg->members, hash_str(id, cg->members.seed));
-    for (; node != NULL; node = hmap_next(node)) {
-        struct consumer_member *m = container_of(node, struct consumer_member, node);
-        if (str_equal(m->id, id)) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
-struct consumer_member *consumer_member_of_instance(const struct consumer *cg,
-                                                    struct str instance_id)
-{
-    if (str_is_null(instance_id)) {
-        return NULL;
-    }
-    const struct hmap *map = &cg->details->instances;
-    struct hmap_node *node = hmap_first(map, hash_str(instance_id, map->seed));
-    for (; node != NULL; node = hmap_next(node)) {
-        struct consumer_member *m = container_of(node, struct consumer_member, by_instance);
-        if (str_equal(m->instance_id, instance_id)) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
 static struct orphan_target *orphan_find(const struct consumer *cg, struct str id)
 {
     const struct hmap *map = &cg->details->orphans;
@@ -140,8 +85,8 @@ struct consumer_member *consumer_member_new(struct consumer *cg, struct str id)
     m->regex = STR("");
     m->rebalance_timeout_ms = -1;
     m->previous_epoch = -1;
-    timer_init(&m->session, session_fired, cg->sh);
-    timer_init(&m->rebalance, rebalance_fired, cg->sh);
+    timer_init(&m->session, cg->details->timers->session, cg->sh);
+    timer_init(&m->rebalance, cg->details->timers->rebalance, cg->sh);
     hmap_insert(&cg->members, &m->node, hash_str(m->id, cg->members.seed));
     cg->members_count++;
     if (consumer_member_is_reconciled(m, cg->target_epoch)) {
@@ -491,4 +436,76 @@ struct consumer_member **consumer_members_sorted(const struct consumer *cg, stru
     }
     qsort(all, count, sizeof(*all), compare_members);
     return all;
+}
+
+/* ---- the group ---- */
+
+struct consumer *
+consumer_new(struct shard *sh, struct group *g, const struct consumer_timers *timers)
+{
+    struct consumer *cg = mem_zalloc(sizeof(*cg));
+    struct consumer_details *cd = mem_zalloc(sizeof(*cd));
+    uint64_t seed = sh->groups.seed;
+    cg->group = g;
+    cg->sh = sh;
+    cg->epoch = 1;
+    cg->target_epoch = 1;
+    cg->details = cd;
+    cd->timers = timers;
+    hmap_init(&cg->members, seed);
+    hmap_init(&cd->instances, seed);
+    hmap_init(&cd->topics, seed);
+    hmap_init(&cd->regexes, seed);
+    hmap_init(&cd->owners, seed);
+    hmap_init(&cd->orphans, seed);
+    cd->refresh_deadline_ms = INT64_MIN;
+    int64_t bytes = (int64_t)(sizeof(*cg) + sizeof(*cd));
+    cd->charged = shard_charge(sh, bytes) ? bytes : 0;
+    return cg;
+}
+
+struct consumer *consumer_free(struct consumer *cg)
+{
+    if (cg == NULL) {
+        return NULL;
+    }
+    struct consumer_details *cd = cg->details;
+    hmap_foreach (node, &cg->members) {
+        consumer_member_free(container_of(node, struct consumer_member, node));
+    }
+    hmap_release(&cg->members);
+    hmap_release(&cd->instances);
+    consumer_subscriptions_release(cg);
+    hmap_foreach (node, &cd->owners) { /* epochs of a strange log */
+        hmap_remove(&cd->owners, node);
+        mem_free(container_of(node, struct owned_partition, node));
+    }
+    hmap_release(&cd->owners);
+    hmap_foreach (node, &cd->orphans) {
+        struct orphan_target *ot = container_of(node, struct orphan_target, node);
+        hmap_remove(&cd->orphans, node);
+        assignment_release(&ot->target);
+        mem_free(ot);
+    }
+    hmap_release(&cd->orphans);
+    shard_give(cg->sh, cd->charged);
+    mem_free(cd);
+    mem_free(cg);
+    return NULL;
+}
+
+void consumer_loaded(struct shard *sh, struct group *g)
+{
+    struct consumer *cg = g->consumer;
+    struct group_settings settings;
+    sh->config->settings(sh->config->settings_ctx, g->id, &settings);
+    cg->details->new_topics_version = sh->topics->version;
+    hmap_foreach (node, &cg->members) {
+        struct consumer_member *m = container_of(node, struct consumer_member, node);
+        m->session_deadline_ms = sh->now_ms + settings.session_timeout_ms;
+        timers_arm(&sh->timers, &m->session, m->session_deadline_ms);
+        if (m->state == MEMBER_UNREVOKED_PARTITIONS) {
+            timers_arm(&sh->timers, &m->rebalance, sh->now_ms + m->rebalance_timeout_ms);
+        }
+    }
 }

@@ -1,6 +1,17 @@
 /*
  * What the files of a consumer group share (P). Nobody but consumer*.c includes this.
  *
+ * The floors, the ground first; each calls those above it in this list alone:
+ *
+ *     consumer.c                    the group's state, look-ups
+ *     consumer_subscription.c       who is subscribed to what (consumer_hash.c)
+ *     consumer_member.c             members, what they hold; the group's memory
+ *     consumer_record.c             records, written and replayed
+ *     consumer_target.c, consumer_reconcile.c, consumer_regex.c, consumer_leave.c    the steps
+ *     consumer_heartbeat.c          the request, which takes the steps
+ *     consumer_check.c, consumer_describe.c    questions
+ *     consumer_ops.c                the kind, as group.h calls it; the timers
+ *
  * Everything here follows from records, replayed live or from the log, but for the refresh deadline
  * and the cached hash.
  */
@@ -55,7 +66,14 @@ struct assignor_count {
     int32_t members;
 };
 
+/* What the timers of members do: consumer_ops.c. */
+struct consumer_timers {
+    void (*session)(struct timer *t, void *ctx);
+    void (*rebalance)(struct timer *t, void *ctx);
+};
+
 struct consumer_details {
+    const struct consumer_timers *timers;
     struct hmap instances; /* struct consumer_member by instance id */
     struct hmap topics;
     struct hmap regexes;
@@ -152,6 +170,11 @@ void consumer_apply(struct shard *sh,
                     const struct consumer_member *updated,
                     const struct assignment *owned,
                     struct update_outcome *ret);
+
+/* ---- consumer_leave.c ---- */
+
+void consumer_session_fire(struct timer *t, void *ctx);
+void consumer_rebalance_fire(struct timer *t, void *ctx);
 
 /* ---- consumer_record.c ---- */
 

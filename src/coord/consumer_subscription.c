@@ -289,6 +289,21 @@ bool consumer_is_subscribed(const struct group *g, struct str topic)
     return topic_find(g->consumer, topic) != NULL;
 }
 
+void consumer_topic_changed(struct shard *sh,
+                            struct group *g,
+                            enum shard_topic_change change,
+                            const struct shard_topic *t)
+{
+    struct consumer_details *cd = g->consumer->details;
+    if (change == TOPIC_CREATED) {
+        cd->new_topics_version = sh->topics->version;
+    }
+    if (consumer_is_subscribed(g, t->name)) {
+        cd->hash_is_known = false;
+        cd->refresh_deadline_ms = INT64_MIN; /* the next heartbeat looks */
+    }
+}
+
 bool consumer_is_homogeneous(const struct consumer *cg)
 {
     const struct consumer_details *cd = cg->details;

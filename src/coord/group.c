@@ -1,5 +1,5 @@
 /*
- * Groups by name, and the questions that both kinds answer.
+ * Groups by name, and the questions that both kinds answer by their table of functions.
  *
  * A group is a name, the machine of its kind, its committed offsets and its story. The machine can
  * be exchanged (a migration, or a reload in which the last record of a name decides); offsets and
@@ -12,15 +12,17 @@
 #include "base/base.h"
 
 #include "base/mem.h"
-#include "coord/classic.h"
-#include "coord/consumer.h"
-#include "coord/offsets.h"
-#include "coord/story.h"
 
-/* Of one group without members and offsets: its structs, its name, what the allocator adds. */
-static int64_t cost_of(struct str id)
+static const struct group_machines *machines_of(const struct shard *sh)
 {
-    return to_i64(sizeof(struct group) + sizeof(struct classic) + id.len) + 256;
+    return sh->machines->groups;
+}
+
+/* Of one group without members and offsets: its structs, its name, what the allocator adds. A group
+ * of either kind counts as a classic one. */
+static int64_t cost_of(const struct shard *sh, struct str id)
+{
+    return to_i64(sizeof(struct group) + machines_of(sh)->classic->machine_bytes + id.len) + 256;
 }
 
 static struct group *group_of(struct hmap_node *node)
@@ -39,7 +41,7 @@ struct group *group_find(const struct shard *sh, struct str id)
 
 bool group_has_room(struct shard *sh, struct str id)
 {
-    int64_t cost = cost_of(id);
+    int64_t cost = cost_of(sh, id);
     if (!shard_charge(sh, cost)) {
         return false;
     }
@@ -53,48 +55,38 @@ static struct group *add(struct shard *sh, struct str id)
     dcheck(group_find(sh, id) == NULL);
     struct group *g = mem_zalloc(sizeof(*g));
     g->id = str_of(mem_strndup(id.ptr, id.len), id.len);
-    int64_t cost = cost_of(id);
+    int64_t cost = cost_of(sh, id);
     g->charged = shard_charge(sh, cost) ? cost : 0;
     hmap_insert(&sh->groups, &g->node, hash_str(g->id, sh->groups.seed));
-    offsets_group_added(sh);
+    machines_of(sh)->added(sh);
     return g;
+}
+
+static void set_kind(struct shard *sh, struct group *g, enum group_kind kind)
+{
+    g->kind = kind;
+    g->ops = kind == GROUP_CLASSIC ? machines_of(sh)->classic : machines_of(sh)->consumer;
+    g->ops->init(sh, g);
 }
 
 struct group *group_add_classic(struct shard *sh, struct str id)
 {
     struct group *g = add(sh, id);
-    g->kind = GROUP_CLASSIC;
-    g->classic = classic_new(sh, g);
+    set_kind(sh, g, GROUP_CLASSIC);
     return g;
 }
 
 struct group *group_add_consumer(struct shard *sh, struct str id)
 {
     struct group *g = add(sh, id);
-    g->kind = GROUP_CONSUMER;
-    g->consumer = consumer_new(sh, g);
+    set_kind(sh, g, GROUP_CONSUMER);
     return g;
-}
-
-static void free_machine(struct group *g)
-{
-    switch (g->kind) {
-    case GROUP_CLASSIC:
-        g->classic = classic_free(g->classic);
-        break;
-    case GROUP_CONSUMER:
-        g->consumer = consumer_free(g->consumer);
-        break;
-    }
 }
 
 void group_remove(struct shard *sh, struct group *g)
 {
-    free_machine(g);
-    if (g->offsets != NULL) {
-        offsets_forget(sh, g);
-    }
-    g->story = story_free(sh, g->story);
+    g->ops->release(g);
+    machines_of(sh)->forget(sh, g);
     hmap_remove(&sh->groups, &g->node);
     shard_give(sh, g->charged);
     mem_free((void *)(uintptr_t)g->id.ptr);
@@ -104,59 +96,28 @@ void group_remove(struct shard *sh, struct group *g)
 void group_become_consumer(struct shard *sh, struct group *g)
 {
     check(g->kind == GROUP_CLASSIC);
-    free_machine(g);
-    g->kind = GROUP_CONSUMER;
-    g->consumer = consumer_new(sh, g);
+    g->ops->release(g);
+    set_kind(sh, g, GROUP_CONSUMER);
 }
 
 void group_become_classic(struct shard *sh, struct group *g)
 {
     check(g->kind == GROUP_CONSUMER);
-    free_machine(g);
-    g->kind = GROUP_CLASSIC;
-    g->classic = classic_new(sh, g);
+    g->ops->release(g);
+    set_kind(sh, g, GROUP_CLASSIC);
 }
 
-static struct str classic_state_name(enum classic_state state)
+void group_reset(struct shard *sh, struct group *g)
 {
-    switch (state) {
-    case CLASSIC_EMPTY:
-        return STR("Empty");
-    case CLASSIC_PREPARING_REBALANCE:
-        return STR("PreparingRebalance");
-    case CLASSIC_COMPLETING_REBALANCE:
-        return STR("CompletingRebalance");
-    case CLASSIC_STABLE:
-        return STR("Stable");
-    case CLASSIC_DEAD:
-        return STR("Dead");
-    }
-    check(false);
-    return STR("");
+    g->ops->release(g);
+    g->ops->init(sh, g);
 }
 
-static struct str consumer_state_name(enum consumer_state state)
-{
-    switch (state) {
-    case CONSUMER_EMPTY:
-        return STR("Empty");
-    case CONSUMER_ASSIGNING:
-        return STR("Assigning");
-    case CONSUMER_RECONCILING:
-        return STR("Reconciling");
-    case CONSUMER_STABLE:
-        return STR("Stable");
-    case CONSUMER_DEAD:
-        return STR("Dead");
-    }
-    check(false);
-    return STR("");
-}
+/* ---- what a group is asked ---- */
 
 struct str group_state_name(const struct group *g)
 {
-    return g->kind == GROUP_CLASSIC ? classic_state_name(g->classic->state)
-                                    : consumer_state_name(consumer_state_of(g->consumer));
+    return g->ops->state_name(g);
 }
 
 struct str group_kind_name(const struct group *g)
@@ -166,16 +127,17 @@ struct str group_kind_name(const struct group *g)
 
 struct str group_protocol_type(const struct group *g)
 {
-    if (g->kind == GROUP_CONSUMER) {
-        return STR("consumer");
-    }
-    return str_is_null(g->classic->protocol_type) ? STR("") : g->classic->protocol_type;
+    return g->ops->protocol_type(g);
 }
 
 bool group_is_empty(const struct group *g)
 {
-    return g->kind == GROUP_CLASSIC ? g->classic->state == CLASSIC_EMPTY
-                                    : consumer_state_of(g->consumer) == CONSUMER_EMPTY;
+    return g->ops->is_empty(g);
+}
+
+bool group_is_dead(const struct group *g)
+{
+    return g->ops->is_dead(g);
 }
 
 enum kafka_error group_check_commit(struct shard *sh,
@@ -186,12 +148,22 @@ enum kafka_error group_check_commit(struct shard *sh,
                                     bool is_transactional,
                                     int16_t version)
 {
-    if (g->kind == GROUP_CLASSIC) {
-        return classic_check_commit(sh, g, member_id, instance_id, generation_or_epoch,
-                                    is_transactional);
-    }
-    return consumer_check_commit(sh, g, member_id, instance_id, generation_or_epoch,
-                                 is_transactional, version);
+    return g->ops->check_commit(sh, g, member_id, instance_id, generation_or_epoch,
+                                is_transactional, version);
+}
+
+bool group_is_commit_late(const struct group *g, struct str member_id, int32_t epoch)
+{
+    return g->ops->is_commit_late(g, member_id, epoch);
+}
+
+enum kafka_error group_check_commit_partition(const struct group *g,
+                                              struct str member_id,
+                                              int32_t epoch,
+                                              const struct uuid *topic_id,
+                                              int32_t partition)
+{
+    return g->ops->check_commit_partition(g, member_id, epoch, topic_id, partition);
 }
 
 enum kafka_error
@@ -200,17 +172,12 @@ group_check_offset_fetch(const struct group *g, struct str member_id, int32_t ep
     if (str_is_null(member_id) && epoch < 0) {
         return KAFKA_ERROR_NONE;
     }
-    if (g->kind == GROUP_CLASSIC) {
-        return g->classic->state == CLASSIC_DEAD ? KAFKA_ERROR_GROUP_ID_NOT_FOUND
-                                                 : KAFKA_ERROR_NONE;
-    }
-    return consumer_check_offset_fetch(g, member_id, epoch);
+    return g->ops->check_offset_fetch(g, member_id, epoch);
 }
 
 bool group_is_subscribed(const struct group *g, struct str topic)
 {
-    return g->kind == GROUP_CLASSIC ? classic_is_subscribed(g, topic)
-                                    : consumer_is_subscribed(g, topic);
+    return g->ops->is_subscribed(g, topic);
 }
 
 bool group_offset_expiry_base(const struct group *g,
@@ -218,19 +185,12 @@ bool group_offset_expiry_base(const struct group *g,
                               int64_t commit_timestamp,
                               int64_t *ret_base_ms)
 {
-    if (g->kind == GROUP_CLASSIC) {
-        return classic_offset_expiry_base(g, topic, commit_timestamp, ret_base_ms);
-    }
-    if (consumer_is_subscribed(g, topic)) {
-        return false;
-    }
-    *ret_base_ms = commit_timestamp;
-    return true;
+    return g->ops->offset_expiry_base(g, topic, commit_timestamp, ret_base_ms);
 }
 
 enum kafka_error group_check_delete(const struct group *g)
 {
-    if (g->kind == GROUP_CLASSIC && g->classic->state == CLASSIC_DEAD) {
+    if (group_is_dead(g)) {
         return KAFKA_ERROR_GROUP_ID_NOT_FOUND;
     }
     return group_is_empty(g) ? KAFKA_ERROR_NONE : KAFKA_ERROR_NON_EMPTY_GROUP;
@@ -238,11 +198,5 @@ enum kafka_error group_check_delete(const struct group *g)
 
 void group_emit_tombstones(struct shard *sh, struct group *g)
 {
-    if (g->kind == GROUP_CONSUMER) {
-        consumer_emit_tombstones(sh, g);
-        return;
-    }
-    struct group_metadata_key key = group_metadata_key_default;
-    key.group = g->id;
-    shard_emit(sh, &group_metadata_key_msg, &key, &group_metadata_value_msg, 3, NULL);
+    g->ops->emit_tombstones(sh, g);
 }

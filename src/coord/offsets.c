@@ -1,5 +1,5 @@
 /*
- * The store of committed offsets: entries by group, topic and partition; what records do to it.
+ * The store of committed offsets: entries by group, topic and partition.
  *
  *     shard.offsets   topics by name, each with the entries of all groups
  *                     transactions by producer id, each with what is pending of it
@@ -115,8 +115,8 @@ offsets_entry_find(const struct group_offsets *go, const struct offset_topic *ot
     return node == NULL ? NULL : entry_of(node);
 }
 
-static struct offset_entry *
-entry_make(struct shard *sh, struct group *g, struct str topic, int32_t partition)
+struct offset_entry *
+offsets_entry_make(struct shard *sh, struct group *g, struct str topic, int32_t partition)
 {
     struct offset_topic *ot = topic_make(sh->offsets, topic);
     struct offset_entry *oe = offsets_entry_find(g->offsets, ot, partition);
@@ -152,7 +152,7 @@ static void entry_charge(struct shard *sh, struct offset_entry *oe)
     }
 }
 
-static void entry_free(struct shard *sh, struct offset_entry *oe)
+void offsets_entry_free(struct shard *sh, struct offset_entry *oe)
 {
     struct offset_topic *ot = oe->topic;
     struct group_offsets *go = oe->owner;
@@ -202,7 +202,7 @@ void offsets_put(struct shard *sh,
 void offsets_entry_tidy(struct shard *sh, struct offset_entry *oe)
 {
     if (!oe->is_committed && oe->pending == NULL) {
-        entry_free(sh, oe);
+        offsets_entry_free(sh, oe);
     }
 }
 
@@ -219,49 +219,7 @@ struct offsets *offsets_free(struct offsets *os)
     return NULL;
 }
 
-/* ---- records ---- */
-
-static void replay_tombstone(struct shard *sh, const struct offset_commit_key *key)
-{
-    struct group *g = group_find(sh, key->group);
-    struct offset_topic *ot = g == NULL ? NULL : offsets_topic_find(sh->offsets, key->topic);
-    struct offset_entry *oe =
-        ot == NULL ? NULL : offsets_entry_find(g->offsets, ot, key->partition);
-    if (oe != NULL) {
-        offsets_drop_pending(sh, oe);
-        entry_free(sh, oe);
-    }
-}
-
-void offsets_replay(struct shard *sh,
-                    int64_t producer_id,
-                    const struct offset_commit_key *key,
-                    const struct offset_commit_value *value)
-{
-    sh->offsets->sequence++;
-    if (value == NULL) {
-        replay_tombstone(sh, key);
-        return;
-    }
-    struct group *g = group_find(sh, key->group);
-    if (g == NULL) {
-        g = group_add_classic(sh, key->group);
-    }
-    struct offset_entry *oe = entry_make(sh, g, key->topic, key->partition);
-    const struct committed_offset at = {
-        .offset = value->offset,
-        .commit_timestamp = value->commit_timestamp,
-        .expire_timestamp = value->expire_timestamp,
-        .metadata = value->metadata,
-        .topic_id = value->topic_id,
-        .leader_epoch = value->leader_epoch,
-    };
-    if (producer_id < 0) {
-        offsets_put(sh, oe, &at, sh->offsets->sequence);
-    } else {
-        offsets_add_pending(sh, oe, producer_id, &at);
-    }
-}
+/* ---- tombstones ---- */
 
 void offsets_emit_tombstone(struct shard *sh, struct group *g, struct offset_entry *oe)
 {
@@ -300,17 +258,6 @@ void offsets_topic_deleted(struct shard *sh, const struct shard_topic *t)
         if (is_of_it) {
             offsets_emit_tombstone(sh, oe->owner->group, oe);
         }
-    }
-}
-
-void offsets_forget(struct shard *sh, struct group *g)
-{
-    if (g->offsets == NULL) {
-        return;
-    }
-    hmap_foreach (node, &g->offsets->entries) {
-        offsets_drop_pending(sh, entry_of(node));
-        entry_free(sh, entry_of(node));
     }
 }
 

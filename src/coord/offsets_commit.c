@@ -11,7 +11,6 @@
  */
 #include "base/base.h"
 #include "base/mem.h"
-#include "coord/consumer.h"
 #include "coord/offsets.h"
 #include "coord/offsets_private.h"
 
@@ -254,11 +253,8 @@ static bool is_longer_than(struct str text, int32_t max)
  * then; anything else refuses the whole request. */
 static bool is_behind(const struct group *g, const struct offset_commit_request *body)
 {
-    if (g == NULL || g->kind != GROUP_CONSUMER) {
-        return false;
-    }
-    const struct consumer_member *m = consumer_member_find(g->consumer, body->member_id);
-    return m != NULL && body->generation_id_or_member_epoch < m->epoch;
+    return g != NULL &&
+           group_is_commit_late(g, body->member_id, body->generation_id_or_member_epoch);
 }
 
 /* The records of a commit are written together or not at all, so they must fit one batch. */
@@ -302,7 +298,7 @@ static enum kafka_error prepare(struct shard *sh,
             need += ot == NULL ? offsets_topic_cost(checked->topics[topic].name) : 0;
         }
         enum kafka_error error = is_late
-                                     ? consumer_check_commit_partition(
+                                     ? group_check_commit_partition(
                                            g, body->member_id, body->generation_id_or_member_epoch,
                                            &checked->topics[topic].id, it->in->partition_index)
                                      : KAFKA_ERROR_NONE;

@@ -7,7 +7,6 @@
  */
 #include "base/base.h"
 #include "base/mem.h"
-#include "coord/classic.h"
 #include "coord/offsets.h"
 #include "coord/offsets_private.h"
 
@@ -180,11 +179,10 @@ void offsets_fetch(struct shard *sh,
 /* A group of another protocol type tells nobody what it reads: it must be empty. */
 static enum kafka_error check_delete(const struct group *g)
 {
-    if (g == NULL || (g->kind == GROUP_CLASSIC && g->classic->state == CLASSIC_DEAD)) {
+    if (g == NULL || group_is_dead(g)) {
         return KAFKA_ERROR_GROUP_ID_NOT_FOUND;
     }
-    if (g->kind == GROUP_CLASSIC && g->classic->state != CLASSIC_EMPTY &&
-        !str_is(group_protocol_type(g), "consumer")) {
+    if (!group_is_empty(g) && !str_is(group_protocol_type(g), "consumer")) {
         return KAFKA_ERROR_NON_EMPTY_GROUP;
     }
     return KAFKA_ERROR_NONE;

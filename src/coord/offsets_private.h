@@ -77,6 +77,10 @@ int64_t offsets_entry_cost(struct str metadata);
 int64_t offsets_topic_cost(struct str name);
 int64_t offsets_group_cost(void);
 
+struct offset_entry *
+offsets_entry_make(struct shard *sh, struct group *g, struct str topic, int32_t partition);
+void offsets_entry_free(struct shard *sh, struct offset_entry *oe); /* nothing pending is there */
+
 /* A tombstone for the entry, which is gone afterwards. */
 void offsets_emit_tombstone(struct shard *sh, struct group *g, struct offset_entry *oe);
 

@@ -1,6 +1,7 @@
 /*
  * The shard: what all machines of a coordinator partition share. Records are in shard_records.c and
- * shard_replay.c; here are events, timers, completed calls and the memory of the state.
+ * shard_replay.c; here are events, timers, completed calls and the memory of the state. It knows no
+ * machine: what an event entails in them it asks of shard_machines.
  *
  * Memory is counted in one budget of the broker, over all shards. Loading takes what it needs, the
  * bound be what it may: what is in the log has been accepted before.
@@ -8,15 +9,15 @@
 #include "coord/shard.h"
 
 #include "base/base.h"
-#include "coord/classic.h"
-#include "coord/consumer.h"
-#include "coord/group.h"
-#include "coord/offsets.h"
 #include "coord/shard_records.h"
 
-struct shard *shard_new(const struct shard_config *config, int32_t partition, uint64_t seed)
+struct shard *shard_new(const struct shard_machines *machines,
+                        const struct shard_config *config,
+                        int32_t partition,
+                        uint64_t seed)
 {
     struct shard *sh = mem_zalloc(sizeof(*sh));
+    sh->machines = machines;
     sh->config = config;
     sh->partition = partition;
     sh->is_loading = true;
@@ -25,7 +26,7 @@ struct shard *shard_new(const struct shard_config *config, int32_t partition, ui
     hmap_init(&sh->groups, rng_next(&sh->rng));
     list_init(&sh->completed);
     sh->out = shard_out_new();
-    sh->offsets = offsets_new(sh);
+    machines->init(sh);
     return sh;
 }
 
@@ -35,12 +36,7 @@ struct shard *shard_free(struct shard *sh)
         return NULL;
     }
     check(list_is_empty(&sh->completed));
-    hmap_foreach (node, &sh->groups) {
-        struct group *g = container_of(node, struct group, node);
-        offsets_forget(sh, g);
-        group_remove(sh, g);
-    }
-    sh->offsets = offsets_free(sh->offsets);
+    sh->machines->release(sh);
     hmap_release(&sh->groups);
     timers_release(&sh->timers);
     sh->out = shard_out_free(sh->out);
@@ -66,28 +62,12 @@ void shard_loaded(struct shard *sh)
     check(sh->is_loading);
     sh->is_loading = false;
     arena_release(&sh->out->decoded);
-    hmap_foreach (node, &sh->groups) {
-        struct group *g = container_of(node, struct group, node);
-        switch (g->kind) {
-        case GROUP_CLASSIC:
-            classic_loaded(sh, g);
-            break;
-        case GROUP_CONSUMER:
-            consumer_loaded(sh, g);
-            break;
-        }
-    }
-    offsets_loaded(sh);
+    sh->machines->loaded(sh);
 }
 
 void shard_abandon(struct shard *sh, enum kafka_error error)
 {
-    hmap_foreach (node, &sh->groups) {
-        struct group *g = container_of(node, struct group, node);
-        if (g->kind == GROUP_CLASSIC) { /* in the others nobody waits */
-            classic_abandon(sh, g, error);
-        }
-    }
+    sh->machines->abandon(sh, error);
 }
 
 void shard_run_timers(struct shard *sh)
@@ -105,15 +85,7 @@ void shard_topic_changed(struct shard *sh,
                          enum shard_topic_change change,
                          const struct shard_topic *t)
 {
-    hmap_foreach (node, &sh->groups) {
-        struct group *g = container_of(node, struct group, node);
-        if (g->kind == GROUP_CONSUMER) {
-            consumer_topic_changed(sh, g, change, t);
-        }
-    }
-    if (change == TOPIC_DELETED) {
-        offsets_topic_deleted(sh, t);
-    }
+    sh->machines->topic_changed(sh, change, t);
 }
 
 void shard_complete(struct shard *sh, struct shard_call *call)

@@ -12,8 +12,8 @@
  * An event, always in this order, by the owner:
  *
  *   begin      shard_begin(sh, time, topics)
- *   one of     a handler (classic.h, consumer.h, offsets.h, group_admin.h), shard_run_timers,
- *              shard_topic_changed, shard_loaded, shard_abandon
+ *   one of     a handler (group_requests.h, consumer.h, offsets.h, group_admin.h),
+ *              shard_run_timers, shard_topic_changed, shard_loaded, shard_abandon
  *   records    shard_take_records: what must be appended, in one or more batches
  *   answers    shard_take_completed: calls that are answered when all records emitted until now are
  *              committed (at once when there are none)
@@ -40,7 +40,6 @@
 #include "wire/gen/errors.h"
 #include "wire/gen/messages.h"
 
-struct group;
 struct shard;
 
 /* A topic as the coordinator sees it; its strings live as long as the event. */
@@ -68,6 +67,12 @@ struct shard_topics {
                     size_t max);
     void *ctx;
     int64_t version; /* metadata offset: the same number, the same topics */
+};
+
+enum shard_topic_change {
+    TOPIC_CREATED,
+    TOPIC_CHANGED, /* partitions, or racks of their replicas */
+    TOPIC_DELETED,
 };
 
 /* Configs of one group by GROUP resource over the broker's, already within their bounds. */
@@ -125,12 +130,47 @@ struct shard_call {
     struct arena *arena;
 };
 
+/* What a record is of: the number in its key. shard_replay.c has their table. */
+enum record_kind {
+    KIND_LEGACY_OFFSET = 0,
+    KIND_OFFSET = 1,
+    KIND_CLASSIC = 2,
+    KIND_CONSUMER_METADATA = 3,
+    KIND_CONSUMER_PARTITION_METADATA = 4,
+    KIND_CONSUMER_MEMBER = 5,
+    KIND_CONSUMER_TARGET_METADATA = 6,
+    KIND_CONSUMER_TARGET_MEMBER = 7,
+    KIND_CONSUMER_CURRENT = 8,
+    KIND_CONSUMER_REGEX = 16,
+};
+
+/* What lives in a shard, as the shard calls it: events come up through here, and so the shard knows
+ * no machine. The table that knows all of them is in shard_machines.h. */
+struct shard_machines {
+    void (*init)(struct shard *sh);    /* the end of shard_new */
+    void (*release)(struct shard *sh); /* the begin of shard_free: groups and offsets go */
+    /* A decoded record: of the log, or emitted; value NULL: a tombstone. */
+    void (*replay)(struct shard *sh,
+                   int64_t producer_id,
+                   enum record_kind kind,
+                   const void *key,
+                   const void *value);
+    void (*replay_end_txn)(struct shard *sh, int64_t producer_id, bool is_commit);
+    void (*loaded)(struct shard *sh);
+    void (*abandon)(struct shard *sh, enum kafka_error error);
+    void (*topic_changed)(struct shard *sh,
+                          enum shard_topic_change change,
+                          const struct shard_topic *t);
+    const struct group_machines *groups; /* the same for a group: group.h */
+};
+
 struct shard {
-    const struct shard_config *config; /* borrowed */
-    const struct shard_topics *topics; /* borrowed; of the event; NULL outside of one */
-    int64_t now_ms;                    /* of the event: for deadlines; never jumps */
-    int64_t wall_ms;                   /* of the event: for timestamps in records */
-    struct timers timers;              /* on now_ms; ctx of every timer in it is the shard */
+    const struct shard_machines *machines; /* borrowed */
+    const struct shard_config *config;     /* borrowed */
+    const struct shard_topics *topics;     /* borrowed; of the event; NULL outside of one */
+    int64_t now_ms;                        /* of the event: for deadlines; never jumps */
+    int64_t wall_ms;                       /* of the event: for timestamps in records */
+    struct timers timers;                  /* on now_ms; ctx of every timer in it is the shard */
     struct rng rng;
     struct hmap groups;      /* struct group by id */
     struct list completed;   /* struct shard_call by link */
@@ -141,8 +181,11 @@ struct shard {
     int64_t charged;         /* bytes taken from config->memory */
 };
 
-struct shard *
-shard_new(const struct shard_config *config, int32_t partition, uint64_t seed); /* is_loading */
+/* is_loading. machines: &shard_machines. */
+struct shard *shard_new(const struct shard_machines *machines,
+                        const struct shard_config *config,
+                        int32_t partition,
+                        uint64_t seed);
 struct shard *shard_free(struct shard *sh); /* nothing may be parked; takes NULL, returns NULL */
 
 void shard_begin(struct shard *sh,
@@ -169,11 +212,6 @@ void shard_abandon(struct shard *sh, enum kafka_error error);
 void shard_run_timers(struct shard *sh);
 int64_t shard_next_deadline(const struct shard *sh); /* on now_ms; INT64_MAX: none */
 
-enum shard_topic_change {
-    TOPIC_CREATED,
-    TOPIC_CHANGED, /* partitions, or racks of their replicas */
-    TOPIC_DELETED,
-};
 /* The event's topics have this change against those before. Once for each. */
 void shard_topic_changed(struct shard *sh,
                          enum shard_topic_change change,

@@ -1,6 +1,7 @@
 /*
- * Replay: from a record to the machine that it belongs to. The kinds of keys, each with the numbers
- * that stand in the log (Kafka: CoordinatorRecordType):
+ * Replay: from the bytes of a record to its messages, which shard_machines hands to the machine
+ * that they belong to. The kinds of keys, each with the numbers that stand in the log (Kafka:
+ * CoordinatorRecordType):
  *
  *    0  committed offset, of the oldest versions     8  consumer group: what a member holds
  *    1  committed offset                            16  consumer group: a regular expression
@@ -15,24 +16,8 @@
  */
 #include "base/base.h"
 #include "base/err.h"
-#include "coord/classic.h"
-#include "coord/consumer.h"
-#include "coord/offsets.h"
 #include "coord/shard.h"
 #include "coord/shard_records.h"
-
-enum record_kind {
-    KIND_LEGACY_OFFSET = 0,
-    KIND_OFFSET = 1,
-    KIND_CLASSIC = 2,
-    KIND_CONSUMER_METADATA = 3,
-    KIND_CONSUMER_PARTITION_METADATA = 4,
-    KIND_CONSUMER_MEMBER = 5,
-    KIND_CONSUMER_TARGET_METADATA = 6,
-    KIND_CONSUMER_TARGET_MEMBER = 7,
-    KIND_CONSUMER_CURRENT = 8,
-    KIND_CONSUMER_REGEX = 16,
-};
 
 /* Messages of a kind; NULL: nothing is known of it. */
 static void
@@ -86,63 +71,6 @@ messages_of(int16_t kind, const struct msg **ret_key_msg, const struct msg **ret
     }
 }
 
-static void replay_legacy_offset(struct shard *sh,
-                                 int64_t producer_id,
-                                 const struct legacy_offset_commit_key *key,
-                                 const struct legacy_offset_commit_value *value)
-{
-    const struct offset_commit_key new_key = {
-        .group = key->group, .topic = key->topic, .partition = key->partition};
-    if (value == NULL) {
-        offsets_replay(sh, producer_id, &new_key, NULL);
-        return;
-    }
-    struct offset_commit_value new_value = offset_commit_value_default;
-    new_value.offset = value->offset;
-    new_value.metadata = value->metadata;
-    new_value.commit_timestamp = value->commit_timestamp;
-    offsets_replay(sh, producer_id, &new_key, &new_value);
-}
-
-static void
-dispatch(struct shard *sh, int64_t producer_id, int16_t kind, const void *key, const void *value)
-{
-    switch (kind) {
-    case KIND_LEGACY_OFFSET:
-        replay_legacy_offset(sh, producer_id, key, value);
-        break;
-    case KIND_OFFSET:
-        offsets_replay(sh, producer_id, key, value);
-        break;
-    case KIND_CLASSIC:
-        classic_replay(sh, key, value);
-        break;
-    case KIND_CONSUMER_METADATA:
-        consumer_replay_metadata(sh, key, value);
-        break;
-    case KIND_CONSUMER_PARTITION_METADATA:
-        consumer_replay_partition_metadata(sh, key, value);
-        break;
-    case KIND_CONSUMER_MEMBER:
-        consumer_replay_member(sh, key, value);
-        break;
-    case KIND_CONSUMER_TARGET_METADATA:
-        consumer_replay_target_metadata(sh, key, value);
-        break;
-    case KIND_CONSUMER_TARGET_MEMBER:
-        consumer_replay_target_member(sh, key, value);
-        break;
-    case KIND_CONSUMER_CURRENT:
-        consumer_replay_current(sh, key, value);
-        break;
-    case KIND_CONSUMER_REGEX:
-        consumer_replay_regex(sh, key, value);
-        break;
-    default:
-        check(false); /* messages_of knows the same kinds */
-    }
-}
-
 static int
 decode(const struct msg *m, int16_t version, struct cursor *c, struct arena *arena, void **ret)
 {
@@ -188,13 +116,13 @@ int shard_replay(struct shard *sh, int64_t producer_id, struct view key, struct 
     if (r < 0) {
         return r;
     }
-    dispatch(sh, producer_id, kind, key_object, value_object);
+    sh->machines->replay(sh, producer_id, (enum record_kind)kind, key_object, value_object);
     return 0;
 }
 
 void shard_replay_end_txn(struct shard *sh, int64_t producer_id, bool is_commit)
 {
-    offsets_replay_end_txn(sh, producer_id, is_commit);
+    sh->machines->replay_end_txn(sh, producer_id, is_commit);
 }
 
 void shard_emit(struct shard *sh,
@@ -205,7 +133,7 @@ void shard_emit(struct shard *sh,
                 void *value)
 {
     shard_append(sh, key_msg, key, value_msg, value_version, value);
-    dispatch(sh, -1, msg_api_key(key_msg), key, value);
+    sh->machines->replay(sh, -1, (enum record_kind)msg_api_key(key_msg), key, value);
 }
 
 void shard_append(struct shard *sh,

@@ -28,7 +28,7 @@ struct shown_member {
     struct str client_id;
     struct str client_host;
     const char *protocol; /* "classic", "consumer" */
-    const char *state;    /* "stable", "joining", ...: see story.h */
+    const char *state;    /* "stable", "joining", ...: see story_print.h */
     int32_t epoch;        /* of the consumer protocol; -1: none */
     bool is_leader;
     bool is_awaited;          /* the rebalance that runs waits for it */

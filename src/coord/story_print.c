@@ -1,5 +1,5 @@
 /*
- * A group's story for a person, and as JSON for a program; story.h has the fields.
+ * A group's story for a person, and as JSON for a program; story_print.h has the fields.
  *
  * Who was waited for in a step: those whose events in it came last. A classic rebalance goes on
  * when the last member has joined or its time is over, or when the leader has synced; a consumer
@@ -9,7 +9,7 @@
  * Texts of clients are escaped: for people as str_escape does it, in JSON as JSON has it, with
  * bytes that are no UTF-8 as U+FFFD.
  */
-#include "coord/story.h"
+#include "coord/story_print.h"
 
 #include "base/base.h"
 

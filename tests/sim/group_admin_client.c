@@ -5,8 +5,9 @@
 #include "base/base.h"
 
 #include "coord/group_admin.h"
+#include "coord/group_requests.h"
 #include "coord/offsets.h"
-#include "coord/story.h"
+#include "coord/story_print.h"
 #include "group_host.h"
 #include "group_world.h"
 
@@ -60,7 +61,7 @@ static void run_describe(struct host_call *hc)
 
 static void run_remove(struct host_call *hc)
 {
-    classic_leave(hc->sh, &hc->call);
+    group_leave(hc->sh, &hc->call);
 }
 
 static void *begin(struct host_call *hc, const struct msg *request, const struct msg *response)

@@ -8,6 +8,7 @@
  */
 #include "base/base.h"
 
+#include "coord/group_requests.h"
 #include "coord/subscription.h"
 #include "group_host.h"
 #include "group_world.h"
@@ -313,7 +314,7 @@ static void join_done(struct client *cl, struct host_call *hc)
 
 static void run_join(struct host_call *hc)
 {
-    classic_join(hc->sh, &hc->call);
+    group_join(hc->sh, &hc->call);
 }
 
 static struct view subscription(struct client *cl, struct arena *arena)
@@ -434,7 +435,7 @@ static void run_sync(struct host_call *hc)
     if (hc->w->mistake == MISTAKE_SWAPS_ANSWERS) {
         swap_assignments((void *)(uintptr_t)hc->call.body);
     }
-    classic_sync(hc->sh, &hc->call);
+    group_sync(hc->sh, &hc->call);
 }
 
 static struct view assignment(struct client *cl, const struct held *gets, struct arena *arena)
@@ -503,7 +504,7 @@ static void heartbeat_done(struct client *cl, struct host_call *hc)
 
 static void run_heartbeat(struct host_call *hc)
 {
-    classic_heartbeat(hc->sh, &hc->call);
+    group_heartbeat(hc->sh, &hc->call);
 }
 
 static void send_heartbeat(struct client *cl)
@@ -530,7 +531,7 @@ static void leave_done(struct client *cl, struct host_call *hc)
 
 static void run_leave(struct host_call *hc)
 {
-    classic_leave(hc->sh, &hc->call);
+    group_leave(hc->sh, &hc->call);
 }
 
 static void send_leave(struct client *cl)

@@ -375,12 +375,15 @@ void client_init(struct world *w, struct client *cl, int group, enum client_kind
     snprintf(cl->instance_id, sizeof(cl->instance_id), "i%d-%d", group,
              (int)sim_rng_below(rng, (uint64_t)w->clients_count + 2));
     cl->keeps_old_version = sim_rng_chance(rng, 250);
-    if (cl->keeps_old_version && kind != CLIENT_MODERN) {
-        cl->is_static = false; /* they do not know it */
-    }
+    /* Classic ones do not know static members; version 0 of the consumer protocol cannot say that
+     * it has no regular expression, and a static member inherits that of the one before it. */
+    cl->is_static &= !cl->keeps_old_version;
     cl->session_timeout_ms = (int32_t)sim_rng_between(rng, 6000, 12000);
     cl->rebalance_timeout_ms = (int32_t)sim_rng_between(rng, 5000, 15000);
     cl->assignor = sim_rng_chance(rng, 700) ? NULL : sim_rng_chance(rng, 500) ? "range" : "uniform";
+    if (cl->is_static && cl->assignor == NULL) {
+        cl->assignor = "uniform"; /* else it would have that of the one before it, too */
+    }
     draw_topics(cl);
     sim_event_init(&cl->think, think, cl);
     sim_event_init(&cl->timeout, on_timeout, cl);

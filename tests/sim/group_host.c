@@ -13,6 +13,7 @@
 #include "base/hmap.h"
 #include "coord/group.h"
 #include "coord/offsets.h"
+#include "coord/shard_machines.h"
 
 enum {
     COMMIT_MEAN_US = 3000,
@@ -491,7 +492,7 @@ static int replay_into(struct hosted *ho, struct shard *sh)
 struct shard *group_host_replay(struct group_host *h, int shard)
 {
     struct hosted *ho = &h->shards[shard];
-    struct shard *sh = shard_new(&h->w->config, shard, 1);
+    struct shard *sh = shard_new(&shard_machines, &h->w->config, shard, 1);
     struct world *w = h->w;
     shard_begin(sh, w->s->now_us / 1000 + 1000, clock_now_ms(&w->s->clock.clock), &w->table);
     int err = replay_into(ho, sh);
@@ -518,7 +519,7 @@ static void on_up(struct sim_event *ev, void *ctx)
         sim_arm(w->s, ev, COMMIT_MEAN_US); /* it loads what is committed */
         return;
     }
-    ho->sh = shard_new(&w->config, ho->index, sim_rng_next(&w->rng));
+    ho->sh = shard_new(&shard_machines, &w->config, ho->index, sim_rng_next(&w->rng));
     begin(ho);
     int err = replay_into(ho, ho->sh);
     sim_expect(w->s, err >= 0, "shard %d: a record cannot be replayed: %d", ho->index, err);

@@ -17,7 +17,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "coord/story.h"
+#include "coord/story_print.h"
 #include "group_host.h"
 #include "group_world.h"
 

@@ -14,8 +14,10 @@
 
 #include "base/mem.h"
 #include "coord/classic.h"
+#include "coord/group_requests.h"
 #include "coord/offsets.h"
 #include "coord/shard.h"
+#include "coord/shard_machines.h"
 #include "unit.h"
 #include "wire/codec.h"
 
@@ -121,7 +123,7 @@ static unused_ok void rig_begin(struct rig *r)
 
 static unused_ok void rig_start(struct rig *r)
 {
-    r->sh = shard_new(&r->config, 0, ++r->seed);
+    r->sh = shard_new(&shard_machines, &r->config, 0, ++r->seed);
     rig_begin(r);
     for (size_t i = 0; i < r->records_count; i++) {
         assert_int_equal(shard_replay(r->sh, -1, r->records[i].key, r->records[i].value), 0);
@@ -416,7 +418,7 @@ static unused_ok struct ask *rig_join(struct rig *r, struct joins j)
     a->rq.join.rebalance_timeout_ms = j.rebalance_ms == 0 ? 60000 : j.rebalance_ms;
     put_protocols(a, j.protocols == NULL ? "range" : j.protocols);
     rig_begin(r);
-    classic_join(r->sh, &a->call);
+    group_join(r->sh, &a->call);
     rig_event_end(r);
     return a;
 }
@@ -449,7 +451,7 @@ static unused_ok struct ask *rig_sync_as(struct rig *r,
         rq->assignments.items[i].assignment = bytes_of(assignments[(size_t)i * 2 + 1]);
     }
     rig_begin(r);
-    classic_sync(r->sh, &a->call);
+    group_sync(r->sh, &a->call);
     rig_event_end(r);
     return a;
 }
@@ -471,7 +473,7 @@ static unused_ok int rig_heartbeat_as(struct rig *r,
     a->rq.heartbeat.group_instance_id = str_from(instance);
     a->rq.heartbeat.generation_id = generation;
     rig_begin(r);
-    classic_heartbeat(r->sh, &a->call);
+    group_heartbeat(r->sh, &a->call);
     rig_event_end(r);
     assert_true(a->is_done);
     return a->rs.heartbeat.error_code;
@@ -503,7 +505,7 @@ static unused_ok struct ask *rig_leave_as(struct rig *r,
         rq->members.items[i].group_instance_id = str_from(members[(size_t)i * 2 + 1]);
     }
     rig_begin(r);
-    classic_leave(r->sh, &a->call);
+    group_leave(r->sh, &a->call);
     rig_event_end(r);
     assert_true(a->is_done);
     return a;

@@ -18,6 +18,7 @@
 #include "coord/group.h"
 #include "coord/offsets.h"
 #include "coord/shard.h"
+#include "coord/shard_machines.h"
 #include "unit.h"
 #include "wire/codec.h"
 
@@ -146,7 +147,7 @@ static unused_ok void rig_begin(struct rig *r)
 
 static unused_ok struct shard *rig_load(struct rig *r, const struct shard_config *config)
 {
-    struct shard *sh = shard_new(config, 0, ++r->seed);
+    struct shard *sh = shard_new(&shard_machines, config, 0, ++r->seed);
     shard_begin(sh, r->now_ms, r->wall_ms + r->now_ms, &r->topics);
     for (size_t i = 0; i < r->records_count; i++) {
         assert_int_equal(shard_replay(sh, -1, r->records[i].key, r->records[i].value), 0);

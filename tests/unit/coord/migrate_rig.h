@@ -12,8 +12,10 @@
 #include "coord/classic.h"
 #include "coord/consumer.h"
 #include "coord/group_admin.h"
+#include "coord/group_requests.h"
 #include "coord/migrate.h"
 #include "coord/offsets.h"
+#include "coord/shard_machines.h"
 #include "coord/subscription.h"
 #include "unit.h"
 #include "wire/codec.h"
@@ -123,7 +125,7 @@ static unused_ok void begin(struct rig *r)
 
 static unused_ok struct shard *load(struct rig *r)
 {
-    struct shard *sh = shard_new(&r->config, 0, ++r->seed);
+    struct shard *sh = shard_new(&shard_machines, &r->config, 0, ++r->seed);
     shard_begin(sh, r->now_ms, r->now_ms + 1000000, &r->topics);
     for (size_t i = 0; i < r->records_count; i++) {
         assert_int_equal(shard_replay(sh, -1, r->records[i].key, r->records[i].value), 0);
@@ -393,7 +395,7 @@ static unused_ok struct join_group_response *join(struct rig *r, struct joins j)
     begin(r);
     struct shard_call *call = new_call(r, API_JOIN, j.version == 0 ? 9 : j.version, rq, rs);
     rs->error_code = 0;
-    classic_join(r->sh, call);
+    group_join(r->sh, call);
     end(r);
     return rs;
 }
@@ -412,7 +414,7 @@ sync_as(struct rig *r, const char *member, int32_t generation, const char *insta
     rq->protocol_type = STR("consumer");
     rq->protocol_name = STR("range");
     begin(r);
-    classic_sync(r->sh, new_call(r, API_SYNC, 5, rq, rs));
+    group_sync(r->sh, new_call(r, API_SYNC, 5, rq, rs));
     end(r);
     return rs;
 }
@@ -450,7 +452,7 @@ static unused_ok void sync_leader(struct rig *r,
             subscription_build_assignment(&a, &r->topics, 1, &r->arena);
     }
     begin(r);
-    classic_sync(r->sh, new_call(r, API_SYNC, 5, rq, rs));
+    group_sync(r->sh, new_call(r, API_SYNC, 5, rq, rs));
     end(r);
     assert_int_equal(rs->error_code, 0);
 }
@@ -469,7 +471,7 @@ static unused_ok int16_t heartbeat_as(struct rig *r,
     rq->generation_id = generation;
     rq->group_instance_id = str_from(instance);
     begin(r);
-    classic_heartbeat(r->sh, new_call(r, API_HEARTBEAT, 4, rq, rs));
+    group_heartbeat(r->sh, new_call(r, API_HEARTBEAT, 4, rq, rs));
     end(r);
     return rs->error_code;
 }
@@ -491,7 +493,7 @@ static unused_ok int16_t leave(struct rig *r, const char *member, const char *in
     rq->members.items[0].member_id = str_from(member);
     rq->members.items[0].group_instance_id = str_from(instance);
     begin(r);
-    classic_leave(r->sh, new_call(r, API_LEAVE, 5, rq, rs));
+    group_leave(r->sh, new_call(r, API_LEAVE, 5, rq, rs));
     end(r);
     assert_int_equal(rs->error_code, 0);
     assert_int_equal(rs->members.count, 1);

@@ -12,8 +12,10 @@
 #include "coord/classic.h"
 #include "coord/group.h"
 #include "coord/group_admin.h"
+#include "coord/group_requests.h"
 #include "coord/offsets.h"
 #include "coord/shard.h"
+#include "coord/shard_machines.h"
 #include "wire/gen/errors.h"
 #include "wire/gen/messages.h"
 
@@ -158,7 +160,7 @@ static inline void world_run(struct world *w, int64_t ms)
 
 static inline struct shard *world_new_shard(struct world *w)
 {
-    struct shard *sh = shard_new(&w->config, 0, 42);
+    struct shard *sh = shard_new(&shard_machines, &w->config, 0, 42);
     return sh;
 }
 
@@ -473,7 +475,7 @@ world_join(struct world *w, const char *group, const char *protocol_type, const 
                               .response = &joined,
                               .arena = &w->arena};
     world_begin(w);
-    classic_join(w->sh, &call);
+    group_join(w->sh, &call);
     world_end(w);
     world_run(w, 0);
     assert_int_equal(joined.error_code, 0);
@@ -497,7 +499,7 @@ world_join(struct world *w, const char *group, const char *protocol_type, const 
                                    .response = &synced,
                                    .arena = &w->arena};
     world_begin(w);
-    classic_sync(w->sh, &sync_call);
+    group_sync(w->sh, &sync_call);
     world_end(w);
     assert_int_equal(synced.error_code, 0);
     return member;
@@ -521,7 +523,7 @@ static inline void world_leave(struct world *w, const char *group, const char *m
                               .response = &left,
                               .arena = &w->arena};
     world_begin(w);
-    classic_leave(w->sh, &call);
+    group_leave(w->sh, &call);
     world_end(w);
     assert_int_equal(left.error_code, 0);
 }

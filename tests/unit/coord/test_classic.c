@@ -62,7 +62,7 @@ static void version_0_has_its_session_timeout_as_rebalance_timeout(void **state)
     a->rq.join.session_timeout_ms = 7000;
     put_protocols(a, "range");
     rig_begin(r);
-    classic_join(r->sh, &a->call);
+    group_join(r->sh, &a->call);
     rig_event_end(r);
     const struct classic *cl = rig_group(r, "g");
     const struct classic_member *m = list_entry(cl->order.next, struct classic_member, link);
@@ -316,7 +316,7 @@ sync_with(struct rig *r, int16_t version, const char *id, const char *type, cons
     a->rq.sync.protocol_type = str_from(type);
     a->rq.sync.protocol_name = str_from(name);
     rig_begin(r);
-    classic_sync(r->sh, &a->call);
+    group_sync(r->sh, &a->call);
     rig_event_end(r);
     return sync_error(a);
 }
@@ -561,7 +561,7 @@ static void an_empty_consumer_group_becomes_a_classic_one(void **state)
     a->rq.join.member_id = STR("m"); /* an id, but no such member: nothing is done */
     a->rq.join.session_timeout_ms = 30000;
     rig_begin(r);
-    classic_join(r->sh, &a->call);
+    group_join(r->sh, &a->call);
     r->is_reload_skipped = true;
     rig_event_end(r);
     r->is_reload_skipped = false;

@@ -189,7 +189,7 @@ static void a_rebalance_timeout_of_nothing_is_no_busy_loop(void **state)
     a->rq.join.rebalance_timeout_ms = -5;
     put_protocols(a, "range");
     rig_begin(r);
-    classic_join(r->sh, &a->call);
+    group_join(r->sh, &a->call);
     rig_event_end(r);
     const char *dynamic;
     rig_join_twice(r, (struct joins){.group = "g"}, &dynamic);

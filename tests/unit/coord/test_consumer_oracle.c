@@ -11,6 +11,7 @@
 #include "consumer_rig.h"
 
 #include "coord/group_admin.h"
+#include "coord/shard_machines.h"
 #include "wire/json_reader.h"
 
 static const char *tests_dir;
@@ -576,7 +577,7 @@ encode(int16_t prefix, const struct msg *m, int32_t version, void *object, struc
 static void check_load(struct rig *r, const char *group, const struct decoded *items, size_t count)
 {
     struct arena arena = {0};
-    struct shard *sh = shard_new(&r->config, 0, 1);
+    struct shard *sh = shard_new(&shard_machines, &r->config, 0, 1);
     shard_begin(sh, r->now_ms, r->wall_ms + r->now_ms, &r->topics);
     for (size_t i = 0; i < count; i++) {
         int16_t kind = items[i].kind;

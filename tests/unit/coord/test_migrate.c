@@ -3,6 +3,7 @@
  * looks at the state, and at what a reload makes of the log, after every event. */
 #include "base/base.h"
 
+#include "coord/story_print.h"
 #include "migrate_rig.h"
 #include "unit.h"
 
@@ -158,7 +159,7 @@ static void what_a_custom_assignor_has_written_is_not_lost(void **state)
     rq.assignments.items = &mine;
     rq.assignments.count = 1;
     begin(r);
-    classic_sync(r->sh, new_call(r, API_SYNC, 3, &rq, &synced));
+    group_sync(r->sh, new_call(r, API_SYNC, 3, &rq, &synced));
     end(r);
     assert_int_equal(synced.error_code, 0);
     assert_int_equal(refused_upgrade(r), KAFKA_ERROR_GROUP_ID_NOT_FOUND);

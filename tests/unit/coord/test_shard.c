@@ -12,6 +12,7 @@
 #include "coord/group.h"
 #include "coord/offsets.h"
 #include "coord/shard.h"
+#include "coord/shard_machines.h"
 
 #define RECORDS_MAX 64
 
@@ -135,7 +136,7 @@ static size_t end_event(struct shard *sh, struct list *completed)
 
 static struct shard *empty_shard(void)
 {
-    struct shard *sh = shard_new(&config, 0, 1);
+    struct shard *sh = shard_new(&shard_machines, &config, 0, 1);
     struct list completed;
     shard_begin(sh, 1000, 1700000000000, &topics);
     shard_loaded(sh);
@@ -145,7 +146,7 @@ static struct shard *empty_shard(void)
 
 static struct shard *reloaded(void)
 {
-    struct shard *sh = shard_new(&config, 0, 2);
+    struct shard *sh = shard_new(&shard_machines, &config, 0, 2);
     struct list completed;
     for (size_t i = 0; i < taken.count; i++) {
         assert_int_equal(shard_replay(sh, -1, taken.keys[i], taken.values[i]), 0);
@@ -263,7 +264,7 @@ static struct view bytes_of(const char *text, size_t len)
 
 static void unknown_kinds_are_skipped_and_bad_bytes_refused(void **state unused_ok)
 {
-    struct shard *sh = shard_new(&config, 0, 1);
+    struct shard *sh = shard_new(&shard_machines, &config, 0, 1);
     struct view tombstone = {.ptr = NULL};
     /* Share and streams groups, and a kind of the future. */
     assert_int_equal(shard_replay(sh, -1, BYTES("\0\012\0\001g"), BYTES("\0\0\1")), 0);
@@ -284,7 +285,7 @@ static void unknown_kinds_are_skipped_and_bad_bytes_refused(void **state unused_
 
 static void offsets_of_the_oldest_kind_are_read(void **state unused_ok)
 {
-    struct shard *sh = shard_new(&config, 0, 1);
+    struct shard *sh = shard_new(&shard_machines, &config, 0, 1);
     assert_int_equal(shard_replay(sh, -1, BYTES("\0\0\0\1g\0\1t\0\0\0\2"),
                                   BYTES("\0\0\0\0\0\0\0\0\0\x2a\0\2md\0\0\1\x8b\xcf\xe5\x68\0")),
                      0);
@@ -300,7 +301,7 @@ static void a_transaction_counts_when_it_has_ended(void **state unused_ok)
     struct view key = BYTES("\0\1\0\1g\0\1t\0\0\0\0");
     struct view five = BYTES("\0\3\0\0\0\0\0\0\0\5\xff\xff\xff\xff\0\0\0\0\1\x8b\xcf\xe5\x68\0");
     struct view six = BYTES("\0\3\0\0\0\0\0\0\0\6\xff\xff\xff\xff\0\0\0\0\1\x8b\xcf\xe5\x68\0");
-    struct shard *sh = shard_new(&config, 0, 1);
+    struct shard *sh = shard_new(&shard_machines, &config, 0, 1);
     assert_int_equal(shard_replay(sh, 77, key, five), 0);
     assert_int_equal(shard_replay(sh, 78, key, six), 0);
     assert_int_equal(offset_of(sh, "g", "t", 0), -1);
@@ -314,7 +315,7 @@ static void a_transaction_counts_when_it_has_ended(void **state unused_ok)
 static void memory_is_bounded_but_for_loading(void **state unused_ok)
 {
     memory.max = 1000;
-    struct shard *sh = shard_new(&config, 0, 1);
+    struct shard *sh = shard_new(&shard_machines, &config, 0, 1);
     assert_true(shard_charge(sh, 5000)); /* it is in the log */
     shard_give(sh, 4500);
     struct list completed;

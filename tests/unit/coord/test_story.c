@@ -9,7 +9,9 @@
 #include "coord/classic.h"
 #include "coord/group.h"
 #include "coord/shard.h"
+#include "coord/shard_machines.h"
 #include "coord/story.h"
+#include "coord/story_print.h"
 #include "unit.h"
 #include "wire/json_reader.h"
 
@@ -41,7 +43,7 @@ static void set_up(struct bench *b)
         .memory = {.max = 0},
     };
     b->config.memory = &b->memory;
-    b->sh = shard_new(&b->config, 0, 1);
+    b->sh = shard_new(&shard_machines, &b->config, 0, 1);
     at(b, 0);
     shard_loaded(b->sh);
     b->g = group_add_classic(b->sh, STR("g"));

@@ -18,10 +18,12 @@
 #include "broker/coordinator.h"
 #include "broker/dispatch.h"
 #include "broker/fetch_session.h"
+#include "broker/group_commit.h"
 #include "broker/io_thread.h"
 #include "broker/log_dirs.h"
 #include "broker/metadata.h"
-#include "broker/partition.h"
+#include "broker/partition_table.h"
+#include "broker/upkeep.h"
 #include "net/listener.h"
 #include "storage/fd_cache.h"
 #include "storage/plog.h"
@@ -166,9 +168,13 @@ static void apply_limits(struct broker *br, const struct image *im)
                          (int32_t)config_effective_int(config, im, "max.connection.creation.rate"));
 }
 
-static void on_image(struct broker *br, struct image *im)
+/* Who follows the metadata; the coordinator once there is one. */
+static void on_image(struct broker *br, const struct image *before, struct image *after)
 {
-    coordinator_apply_image(br->coordinator, im);
+    partition_apply_image(br->partitions, before, after);
+    if (br->coordinator != NULL) {
+        coordinator_apply_image(br->coordinator, after);
+    }
 }
 
 /* The group coordinator, with the image that the partitions were made from. */
@@ -181,7 +187,6 @@ static int make_coordinator(struct broker *br)
     struct image *im = metadata_image(br->metadata);
     coordinator_apply_image(br->coordinator, im);
     image_unref(im);
-    br->on_image = on_image;
     return 0;
 }
 
@@ -289,6 +294,22 @@ static int begin_dirs(struct broker *br)
     return 0;
 }
 
+/* The threads beside the loops, with what they do for the logs. */
+static int start_upkeep(struct broker *br)
+{
+    br->upkeep = upkeep_new(br);
+    br->group_commit = group_commit_new(br->env, upkeep_flushed, br->upkeep);
+    const struct background_options options = {
+        .clock = br->clock,
+        .answers = &br->answers,
+        .pass = upkeep_pass,
+        .ctx = br->upkeep,
+    };
+    br->background = background_new(&options);
+    int r = group_commit_start(br->group_commit);
+    return r < 0 ? r : background_start(br->background);
+}
+
 void server_set_fatal(struct server *sv, void (*fatal)(void *ctx), void *ctx)
 {
     sv->fatal = fatal;
@@ -346,9 +367,8 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
         return r;
     }
     br->partitions = partition_table_new(br);
-    br->background = background_new(br);
-    r = background_start(br->background);
-    sv->background_runs = r >= 0;
+    sv->background_runs = true; /* some of them, when one could not be started */
+    r = start_upkeep(br);
     if (r >= 0) {
         r = begin_dirs(br);
     }
@@ -356,7 +376,7 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
         say(ret_error, error_cap, "the log directories cannot be taken into use: %s", err_text(r));
         return r;
     }
-    r = metadata_open(br, &br->metadata, ret_error, error_cap);
+    r = metadata_open(br, on_image, &br->metadata, ret_error, error_cap);
     if (r < 0) {
         return r;
     }
@@ -384,7 +404,7 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
         say(ret_error, error_cap, "a thread could not be started: %s", err_text(r));
         return r;
     }
-    background_retention_soon(br->background);
+    upkeep_retention_soon(br->upkeep);
     sv->is_started = true;
     return 0;
 }
@@ -436,6 +456,7 @@ void server_stop(struct server *sv, bool is_clean)
     }
     if (sv->background_runs) {
         background_stop(br->background);
+        group_commit_stop(br->group_commit);
         sv->background_runs = false;
     }
     settle_loops(sv);
@@ -461,6 +482,9 @@ struct server *server_free(struct server *sv)
     for (size_t i = 0; i < br->ios_count; i++) {
         io_thread_free(br->ios[i]);
     }
+    /* The last to hold a deleted partition may have been a loop: its log leaves group_commit. */
+    br->group_commit = group_commit_free(br->group_commit);
+    br->upkeep = upkeep_free(br->upkeep);
     mem_free(br->ios);
     mem_free(sv->sets);
     mem_free(sv->listeners);

@@ -19,11 +19,13 @@
 struct config;   /* broker/config.h: what server.properties and overrides say; immutable after start
                   */
 struct metadata; /* broker/metadata.h */
-struct partition_table; /* broker/partition.h */
+struct partition_table; /* broker/partition_table.h */
 struct log_dirs;        /* broker/log_dirs.h */
-struct io_thread;       /* broker/dispatch.h */
+struct io_thread;       /* broker/io_thread.h */
 struct coordinator;     /* broker/coordinator.h */
-struct background;      /* broker/background.h: threads for syncs, cold reads, deletes */
+struct background;      /* broker/background.h: threads for cold reads, deletes, long requests */
+struct group_commit;    /* broker/group_commit.h: the thread that syncs logs */
+struct upkeep;          /* broker/upkeep.h */
 struct conn_memory;     /* net/conn.h */
 struct fetch_sessions;  /* broker/fetch_session.h */
 struct plog_env;
@@ -64,6 +66,8 @@ struct broker {
     struct log_dirs *log_dirs;
     struct partition_table *partitions;
     struct background *background;
+    struct group_commit *group_commit;
+    struct upkeep *upkeep;
     struct coordinator *coordinator;
     struct fetch_shard fetch_shards[FETCH_SHARDS_MAX];
     uint32_t fetch_shards_count;
@@ -75,9 +79,8 @@ struct broker {
     /* Configs of the broker have changed: what a config may change while it runs. The metadata
      * thread. NULL: nobody asks. */
     void (*on_configs)(struct broker *br, const struct image *im);
-    /* An image is about to be published; partitions follow it already. The metadata thread. NULL:
-     * nobody asks. */
-    void (*on_image)(struct broker *br, struct image *im);
+    /* A log's retention may have become shorter. Any thread. NULL: nobody asks. */
+    void (*on_retention)(struct broker *br);
     int64_t fetch_max_bytes; /* fetch.max.bytes */
     struct io_thread **ios;  /* owned; behind them the coordinator's */
     size_t ios_count;        /* without the coordinator's */

@@ -29,6 +29,7 @@
 
 #define CLIENT_HOST_BYTES 48
 #define LATE_MS           5
+#define LARGE_BYTES       ((size_t)64 << 10) /* of a request: is counted with the state */
 
 int32_t coordinator_partition(const struct image *im, struct str group_id)
 {
@@ -80,12 +81,18 @@ refuse_parts(struct coordinator_slot *slot, struct coordinator_task *task, enum 
 
 /* ---- out ---- */
 
+static void finish(struct coordinator *co, struct coordinator_task *task)
+{
+    mem_budget_give(&co->memory, task->charged);
+    request_finish(task->rq);
+}
+
 static void finish_some(struct coordinator_port *port)
 {
     struct loop *lp = port->io->loop;
     loop_begin_slice(lp);
     for (struct list *node; (node = list_pop_front(&port->finishing)) != NULL;) {
-        request_finish(list_entry(node, struct coordinator_task, link)->rq);
+        finish(port->co, list_entry(node, struct coordinator_task, link));
         if (loop_slice_is_over(lp)) {
             break;
         }
@@ -251,7 +258,7 @@ static void hand_in(struct turn_task *turn_task, void *ctx)
     for (struct list *node; (node = list_pop_front(&port->out)) != NULL;) { /* it is closed */
         struct coordinator_task *task = list_entry(node, struct coordinator_task, link);
         refuse_task(task, KAFKA_ERROR_NOT_COORDINATOR);
-        request_finish(task->rq);
+        finish(co, task);
     }
 }
 
@@ -309,6 +316,7 @@ static enum request_verdict hand_in_now(struct coordinator *co, struct coordinat
     lock_give(&co->lock);
     if (is_closed) {
         refuse_task(task, KAFKA_ERROR_NOT_COORDINATOR);
+        mem_budget_give(&co->memory, task->charged);
         return REQUEST_DONE;
     }
     if (must_post) {
@@ -317,10 +325,29 @@ static enum request_verdict hand_in_now(struct coordinator *co, struct coordinat
     return REQUEST_PARKED;
 }
 
+/* A request may be parked long, and many of them may be: what is large is bounded with the state.
+ */
+static bool charge(struct coordinator *co, struct coordinator_task *task)
+{
+    size_t bytes = task->rq->arena.used;
+    if (bytes <= LARGE_BYTES) {
+        return true;
+    }
+    if (!mem_budget_take(&co->memory, to_i64(bytes))) {
+        return false;
+    }
+    task->charged = to_i64(bytes);
+    return true;
+}
+
 static enum request_verdict submit(struct coordinator_task *task)
 {
     struct request *rq = task->rq;
     struct coordinator *co = rq->br->coordinator;
+    if (!charge(co, task)) {
+        refuse_task(task, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        return REQUEST_DONE;
+    }
     if (!loop_is_current(rq->io->loop)) {
         return hand_in_now(co, task);
     }
@@ -342,7 +369,8 @@ static enum request_verdict submit_late(struct coordinator_task *task)
     struct request *rq = task->rq;
     struct coordinator_port *port = &rq->br->coordinator->ports[rq->io->index];
     struct loop *lp = rq->io->loop;
-    if (!loop_is_current(lp) || loop_now_ms(lp) - port->handed_in_ms >= LATE_MS) {
+    bool is_large = rq->arena.used > LARGE_BYTES;
+    if (is_large || !loop_is_current(lp) || loop_now_ms(lp) - port->handed_in_ms >= LATE_MS) {
         return submit(task);
     }
     list_push_back(&port->late, &task->link);

@@ -52,6 +52,7 @@ struct coordinator_task {
             void (*refuse)(struct request *rq, enum kafka_error error);
         } all;
     };
+    int64_t charged;              /* bytes of co->memory: of a request that is large */
     size_t waits;                 /* shards that it waits for */
     struct coordinator_wait wait; /* of the first of them */
 };

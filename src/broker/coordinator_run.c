@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "broker/broker.h"
 #include "broker/coordinator_impl.h"
+#include "broker/partition_table.h"
 
 #define REPORT_MS 5000
 

@@ -122,7 +122,7 @@ static void stage(struct coordinator_slot *slot, struct waiter *w)
     }
     blob_unref(blob);
     if (r < 0) {
-        io_thread_report_storage(co->io, p, r);
+        io_thread_report_storage(co->io, p->topic, p->number, r);
         slot->append_error = KAFKA_ERROR_KAFKA_STORAGE_ERROR;
     } else if (result.error != KAFKA_ERROR_NONE) {
         slot->append_error = result.error;

@@ -7,8 +7,8 @@
  *
  * What is too long for a turn goes to a worker. Long is, before it is looked at, a frame above
  * LIGHT_FRAME_BYTES (Produce and Fetch: a body that takes more than LIGHT_DECODE_BYTES), and a
- * question whose answer is about more than LIGHT_PARTITIONS; and in the end an answer that has
- * grown beyond LIGHT_ANSWER_BYTES:
+ * question whose answer is about more than LIGHT_PARTITIONS; and in the end, as request.c sees it,
+ * an answer that has grown long:
  *
  *   loop     header, order, image; then a heavy task
  *   worker   decode; handle; encode; the memory is released here too. Produce and Fetch: decode
@@ -19,9 +19,9 @@
 #include "base/err.h"
 #include "broker/broker.h"
 #include "broker/config.h"
-#include "broker/fetch_session.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
+#include "broker/request.h"
 
 #define ARENA_FACTOR       16 /* memory of a decoded body: at most so many times its bytes */
 #define ARENA_BASE         ((size_t)1 << 20)  /* and this; a handler may lift it */
@@ -30,7 +30,6 @@
 #define BAD_FRAME_LOG_MS   1000
 #define LIGHT_FRAME_BYTES  ((size_t)4096)
 #define LIGHT_DECODE_BYTES ((size_t)64 << 10)
-#define LIGHT_ANSWER_BYTES ((size_t)128 << 10) /* of its arena */
 #define LIGHT_PARTITIONS   200
 #define CHARGE_FACTOR      8    /* bytes that a worker will need for a byte of a frame, about */
 #define CHARGE_PARTITION   250  /* and for a partition that is described */
@@ -112,192 +111,14 @@ refuse_frame(struct io_thread *io, struct conn *cn, const char *why, const struc
     return CONN_CLOSE;
 }
 
-static void release_conn(struct dispatch_conn *dc)
-{
-    if (dc->is_closed && dc->slots == 0) {
-        mem_free(dc);
-    }
-}
-
-static void count_started(struct request *rq, int delta)
-{
-    struct dispatch_conn *dc = rq->conn;
-    dc->started += (uint32_t)delta;
-    dc->kind = delta > 0 ? rq->api->key : dc->kind;
-    if (!rq->api->concurrent) {
-        dc->exclusive += (uint32_t)delta;
-    }
-}
-
-void dispatch_hold(struct request *rq)
-{
-    rq->conn->exclusive++;
-}
-
-void dispatch_release_hold(struct request *rq)
-{
-    check(rq->conn->exclusive > 0);
-    rq->conn->exclusive--;
-}
-
 static struct request *
 start(struct io_thread *io, struct conn *cn, const struct header *h, const struct api_info *api)
 {
-    struct request *rq = io_thread_take_request(io);
-    rq->io = io;
-    rq->br = io->br;
-    rq->api = api;
+    struct request *rq = request_start(io, cn, api);
     rq->version = h->version;
     rq->correlation_id = h->correlation_id;
     rq->client_id = h->client_id;
-    rq->conn = conn_data(cn);
-    rq->received_ns = loop_mono_ns(io->loop);
-    rq->received_ms = loop_now_ms(io->loop);
-    rq->response = arena_alloc(&rq->arena, msg_size(api->response));
-    msg_init(api->response, rq->response);
-    conn_start(cn, &rq->slot);
-    rq->conn->slots++;
-    count_started(rq, 1);
     return rq;
-}
-
-/* Everything that a request holds but its memory, which conn gives back when the answer has left
- * (on_release). */
-static void settle(struct request *rq)
-{
-    timers_disarm(loop_timers(rq->io->loop), &rq->timer);
-    count_started(rq, -1);
-    if (rq->is_alone) {
-        dispatch_release_hold(rq);
-    }
-    rq->on_abandon = NULL;
-    rq->is_settled = true;
-}
-
-static void on_release(void *ctx, struct conn_slot *slot)
-{
-    struct request *rq = container_of(slot, struct request, slot);
-    (void)ctx;
-    struct dispatch_conn *dc = rq->conn;
-    dc->slots--;
-    blob_unref(rq->blob);
-    image_unref(rq->image);
-    if (rq->charge > 0) {
-        background_give(rq->br->background, rq->charge);
-    }
-    io_thread_give_request(rq->io, rq);
-    release_conn(dc);
-}
-
-/* Any thread that has the request. */
-static int encode(struct request *rq, struct writer *w, struct rope *ret)
-{
-    if (rq->before_encoding != NULL) {
-        rq->before_encoding(rq);
-    }
-    uint8_t *size_at = writer_room(w, 4);
-    writer_i32(w, rq->correlation_id);
-    if (api_response_header_version(rq->api->key, rq->version) >= 1) {
-        writer_uvarint(w, 0);
-    }
-    int r = codec_encode(rq->api->response, rq->version, rq->response, w);
-    size_t size = writer_size(w) - 4;
-    writer_finish(w, ret);
-    if (rq->after_encoding != NULL) {
-        rq->after_encoding(rq);
-    }
-    if (r < 0 || size > INT32_MAX) {
-        rope_release(ret);
-        return r < 0 ? r : ERR_TOO_LARGE;
-    }
-    store_be32(size_at, (uint32_t)size);
-    return 0;
-}
-
-static void answer(struct request *rq, int result, struct rope *rope)
-{
-    if (result < 0) {
-        LOG_ERROR(rq->br->logger, FAC_BROKER,
-                  "answer to %s version %d cannot be encoded: %s; its connection is closed",
-                  rq->api->name, rq->version, err_text(result));
-        request_fail(rq);
-        return;
-    }
-    settle(rq);
-    conn_answer(&rq->slot, rope);
-}
-
-static void answer_encoded(struct job *j)
-{
-    struct request *rq = container_of(j, struct request, heavy.job);
-    answer(rq, rq->encode_result, &rq->encoded);
-}
-
-/* A worker: nothing but the answer is needed any more. */
-static void encode_on_worker(struct request *rq)
-{
-    struct writer w;
-    writer_init(&w);
-    rq->encode_result = encode(rq, &w, &rq->encoded);
-    writer_release(&w);
-    arena_release(&rq->arena);
-    rq->blob = blob_unref(rq->blob);
-}
-
-static void run_encode(struct job *j)
-{
-    struct request *rq = container_of(j, struct request, heavy.job);
-    encode_on_worker(rq);
-    j->run = answer_encoded;
-    check(loop_post(rq->io->loop, j)); /* loops outlive the workers */
-}
-
-void request_finish(struct request *rq)
-{
-    struct rope rope;
-    if (rq->is_abandoned && rq->after_encoding == NULL) {
-        rope_init(&rope);
-        answer(rq, 0, &rope);
-        return;
-    }
-    if (rq->arena.used <= LIGHT_ANSWER_BYTES) {
-        int r = encode(rq, &rq->io->writer, &rope);
-        answer(rq, r, &rope);
-        return;
-    }
-    if (rq->image == NULL) {
-        rq->image = image_ref(io_thread_image(rq->io));
-    }
-    rq->heavy = (struct heavy_task){.job.run = run_encode};
-    background_post_heavy(rq->br->background, &rq->heavy);
-}
-
-void request_fail(struct request *rq)
-{
-    settle(rq);
-    conn_fail(&rq->slot);
-}
-
-void request_finish_silent(struct request *rq)
-{
-    settle(rq);
-    conn_answer(&rq->slot, NULL);
-}
-
-void request_drop(struct request *rq)
-{
-    request_finish_silent(rq);
-}
-
-void request_go_on(struct request *rq, void (*go_on)(struct request *rq))
-{
-    rq->go_on = go_on;
-    io_thread_go_on(rq->io, rq);
-}
-
-struct image *request_image(struct request *rq)
-{
-    return rq->image != NULL ? rq->image : io_thread_image(rq->io);
 }
 
 /* In pieces: they have timers, waiters and an order to keep. */
@@ -344,7 +165,7 @@ static void run_handled(struct job *j)
 {
     struct request *rq = container_of(j, struct request, heavy.job);
     if (runs_on_loop(rq->api)) {
-        dispatch_release_hold(rq);
+        request_release_hold(rq);
     }
     if (!rq->is_decoded) {
         struct header h = {.key = rq->api->key, .version = rq->version};
@@ -360,7 +181,7 @@ static void run_handled(struct job *j)
     }
     switch (rq->verdict) {
     case REQUEST_DONE:
-        answer(rq, rq->encode_result, &rq->encoded);
+        request_answer_encoded(rq);
         break;
     case REQUEST_CLOSE:
         request_fail(rq);
@@ -395,7 +216,7 @@ static void run_heavy(struct job *j)
         }
         rq->verdict = verdict;
         if (verdict == REQUEST_DONE) {
-            encode_on_worker(rq);
+            request_encode(rq);
         }
     }
     j->run = run_handled;
@@ -409,7 +230,7 @@ static void start_heavy(struct request *rq, int64_t charge)
     rq->heavy = (struct heavy_task){.job.run = run_heavy, .charge = rq->charge};
     rq->is_alone = rq->api->concurrent && !runs_on_loop(rq->api);
     if (rq->is_alone || runs_on_loop(rq->api)) {
-        dispatch_hold(rq); /* the next one must not overtake it */
+        request_hold(rq); /* the next one must not overtake it */
     }
     background_post_heavy(rq->br->background, &rq->heavy);
 }
@@ -492,7 +313,7 @@ static enum conn_verdict
 on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t len)
 {
     struct io_thread *io = ctx;
-    struct dispatch_conn *dc = conn_data(cn);
+    struct request_conn *rc = conn_data(cn);
     struct cursor c = cursor_of(frame, len);
     struct header h;
     if (!read_header(&c, &h)) {
@@ -504,8 +325,8 @@ on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t l
     }
     bool is_heavy = len > LIGHT_FRAME_BYTES && !runs_on_loop(api);
     /* What a worker has must not overtake what the loop has begun. */
-    bool may_join = api->concurrent && !is_heavy && dc->kind == api->key;
-    if (dc->exclusive > 0 || (dc->started > 0 && !may_join)) {
+    bool may_join = api->concurrent && !is_heavy && rc->kind == api->key;
+    if (rc->exclusive > 0 || (rc->started > 0 && !may_join)) {
         return CONN_HOLD;
     }
     bool is_known = h.version >= api->handle_min && h.version <= api->max_version;
@@ -557,10 +378,10 @@ on_frame(void *ctx, struct conn *cn, struct blob *blob, uint8_t *frame, size_t l
 static void on_open(void *ctx, struct conn *cn)
 {
     struct io_thread *io = ctx;
-    struct dispatch_conn *dc = mem_zalloc(sizeof(*dc));
-    dc->io = io;
-    dc->listener = conn_tag(cn);
-    conn_set_data(cn, dc);
+    struct request_conn *rc = mem_zalloc(sizeof(*rc));
+    rc->io = io;
+    rc->listener = conn_tag(cn);
+    conn_set_data(cn, rc);
 }
 
 /* Requests of this connection may still be at work: the last of them frees what dispatch knows. */
@@ -568,9 +389,15 @@ static void on_close(void *ctx, struct conn *cn, enum conn_end reason)
 {
     (void)ctx;
     (void)reason;
-    struct dispatch_conn *dc = conn_data(cn);
-    dc->is_closed = true;
-    release_conn(dc);
+    struct request_conn *rc = conn_data(cn);
+    rc->is_closed = true;
+    request_conn_release(rc);
+}
+
+static void on_release(void *ctx, struct conn_slot *slot)
+{
+    (void)ctx;
+    request_release(container_of(slot, struct request, slot));
 }
 
 /* The connection went while this request was at work. */
@@ -591,80 +418,3 @@ const struct conn_handler dispatch_conn_handler = {
     .on_release = on_release,
     .on_close = on_close,
 };
-
-bool authorize(struct request *rq, int8_t operation, int8_t resource_type, struct str resource_name)
-{
-    (void)rq;
-    (void)operation;
-    (void)resource_type;
-    (void)resource_name;
-    return true; /* no authorizer is configured: everybody may do everything, as in Kafka */
-}
-
-int32_t authorized_operations(struct request *rq, int8_t resource_type, struct str resource_name)
-{
-    static const uint8_t of_topic[] = {
-        ACL_READ,  ACL_WRITE,    ACL_CREATE,           ACL_DELETE,
-        ACL_ALTER, ACL_DESCRIBE, ACL_DESCRIBE_CONFIGS, ACL_ALTER_CONFIGS};
-    static const uint8_t of_group[] = {ACL_READ, ACL_DELETE, ACL_DESCRIBE, ACL_DESCRIBE_CONFIGS,
-                                       ACL_ALTER_CONFIGS};
-    static const uint8_t of_cluster[] = {
-        ACL_CREATE,           ACL_ALTER,         ACL_DESCRIBE,        ACL_CLUSTER_ACTION,
-        ACL_DESCRIBE_CONFIGS, ACL_ALTER_CONFIGS, ACL_IDEMPOTENT_WRITE};
-    const uint8_t *operations = resource_type == RESOURCE_TOPIC   ? of_topic
-                                : resource_type == RESOURCE_GROUP ? of_group
-                                                                  : of_cluster;
-    size_t count = resource_type == RESOURCE_TOPIC   ? sizeof(of_topic)
-                   : resource_type == RESOURCE_GROUP ? sizeof(of_group)
-                                                     : sizeof(of_cluster);
-    uint32_t mask = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (authorize(rq, (int8_t)operations[i], resource_type, resource_name)) {
-            mask |= UINT32_C(1) << operations[i];
-        }
-    }
-    return (int32_t)mask;
-}
-
-enum kafka_error kafka_error_from(struct request *rq, int err)
-{
-    switch (err) {
-    case -ENOSPC:
-    case -EDQUOT:
-    case -EIO:
-    case -EROFS:
-    case -EMFILE:
-    case -ENFILE:
-    case ERR_OFFLINE:
-        return KAFKA_ERROR_KAFKA_STORAGE_ERROR;
-    case ERR_CORRUPT:
-        return KAFKA_ERROR_CORRUPT_MESSAGE;
-    case ERR_CLOSED:
-        return KAFKA_ERROR_BROKER_NOT_AVAILABLE;
-    default:
-        break;
-    }
-    uint32_t suppressed = 0;
-    if (log_limit_pass(&rq->io->error_limit, rq->br->clock, BAD_FRAME_LOG_MS, &suppressed)) {
-        LOG_ERROR(rq->br->logger, FAC_BROKER, "%s failed in a way that has no Kafka error: %s",
-                  rq->api->name, err_text(err));
-    }
-    return KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
-}
-
-const struct broker_listener *request_listener(const struct request *rq)
-{
-    return rq->conn->listener;
-}
-
-struct fetch_shard *fetch_shard_lock(struct broker *br, int32_t session_id)
-{
-    struct fetch_shard *shard = &br->fetch_shards[(uint32_t)session_id % br->fetch_shards_count];
-    lock_take(&shard->lock);
-    return shard;
-}
-
-void fetch_shard_unlock(struct fetch_shard *shard)
-{
-    lock_give(&shard->lock);
-}

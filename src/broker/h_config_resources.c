@@ -8,7 +8,6 @@
  *
  * A worker collects them, as there may be many topics.
  */
-#include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/handlers.h"
 #include "broker/request.h"
@@ -134,6 +133,6 @@ enum request_verdict h_list_config_resources(struct request *rq)
     if (rq->image == NULL) {
         rq->image = image_ref(request_image(rq)); /* beyond this turn: the answer points into it */
     }
-    background_offload(rq, list_all, list_done);
+    request_offload(rq, list_all, list_done);
     return REQUEST_PARKED;
 }

@@ -5,7 +5,6 @@
  * and a client may ask for thousands of topics. Altering is a job of the metadata thread.
  */
 #include "base/err.h"
-#include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/config_alter.h"
@@ -322,7 +321,7 @@ enum request_verdict h_describe_configs(struct request *rq)
     }
     ds->im = rq->image;
     rq->state = ds;
-    background_offload(rq, describe_all, describe_done);
+    request_offload(rq, describe_all, describe_done);
     return REQUEST_PARKED;
 }
 

@@ -22,7 +22,6 @@
  */
 #include "broker/background.h"
 #include "broker/broker.h"
-#include "broker/dispatch.h"
 #include "broker/fetch_session.h"
 #include "broker/h_cluster.h"
 #include "broker/handlers.h"
@@ -360,6 +359,19 @@ static void compose_isolation_refusal(struct request *rq)
             pd->records.ptr = (const uint8_t *)"";
         }
     }
+}
+
+/* The sessions of all consumers are in shards by id; a lock around each use. */
+static struct fetch_shard *fetch_shard_lock(struct broker *br, int32_t session_id)
+{
+    struct fetch_shard *shard = &br->fetch_shards[(uint32_t)session_id % br->fetch_shards_count];
+    lock_take(&shard->lock);
+    return shard;
+}
+
+static void fetch_shard_unlock(struct fetch_shard *shard)
+{
+    lock_give(&shard->lock);
 }
 
 /* Puts the answer together, on the thread that will encode it. */
@@ -720,7 +732,8 @@ static void resolve(struct state *st, size_t index)
         return;
     }
     t->order = ORDER_LOG;
-    t->waiter = (struct waiter){.p = t->p, .io = rq->io, .rq = rq, .wake = on_moved};
+    t->waiter =
+        (struct waiter){.p = t->p, .io = rq->io, .rq = rq, .slot = &rq->slot, .wake = on_moved};
 }
 
 /* A client that says it is a broker: there is none but us, which does not follow itself. */

@@ -2,12 +2,12 @@
  * DescribeLogDirs 1-5 (Kafka: ReplicaManager.describeLogDirs). Asks the file system for space and
  * every log for its size: on a worker.
  */
-#include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/log_dirs.h"
 #include "broker/partition.h"
+#include "broker/partition_table.h"
 #include "broker/request.h"
 
 static int by_name(const void *a, const void *b)
@@ -122,6 +122,6 @@ enum request_verdict h_describe_log_dirs(struct request *rq)
         out->error_code = KAFKA_ERROR_CLUSTER_AUTHORIZATION_FAILED;
         return REQUEST_DONE;
     }
-    background_offload(rq, describe, request_finish);
+    request_offload(rq, describe, request_finish);
     return REQUEST_PARKED;
 }

@@ -4,16 +4,14 @@
  * inflate a batch and deletions touch the disk: they run on a worker, and the whole answer with
  * them.
  */
-#include "broker/background.h"
 #include "broker/broker.h"
-#include "broker/dispatch.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
-#include "broker/log_dirs.h"
 #include "broker/lookup.h"
 #include "broker/partition.h"
 #include "broker/request.h"
 #include "broker/topic_groups.h"
+#include "broker/upkeep.h"
 
 #define LATEST_TIMESTAMP           (-1)
 #define EARLIEST_TIMESTAMP         (-2)
@@ -222,7 +220,7 @@ enum request_verdict h_list_offsets(struct request *rq)
     if (st->count == 0) {
         return REQUEST_DONE;
     }
-    background_offload(rq, list_slowly, finish);
+    request_offload(rq, list_slowly, finish);
     return REQUEST_PARKED;
 }
 
@@ -310,7 +308,7 @@ static void delete_all(struct request *rq)
         all[i] = st->items[i].p;
     }
     /* What was deleted stays deleted: the new log starts are on the disk before the answer. */
-    log_dirs_note_starts(rq->br->log_dirs, all, st->count);
+    upkeep_note_starts(rq->br, all, st->count);
     for (size_t i = 0; i < st->count; i++) {
         partition_unref(all[i]);
     }
@@ -384,6 +382,6 @@ enum request_verdict h_delete_records(struct request *rq)
     if (st->count == 0) {
         return REQUEST_DONE;
     }
-    background_offload(rq, delete_all, finish);
+    request_offload(rq, delete_all, finish);
     return REQUEST_PARKED;
 }

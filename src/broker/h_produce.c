@@ -12,12 +12,10 @@
  *
  * A request may name tens of thousands of partitions, and a batch may be long to check: the work is
  * done in pieces of a turn of the loop (request_go_on), long batches are checked by a worker. The
- * connection starts nothing else meanwhile (dispatch_hold), so that the order within a partition
+ * connection starts nothing else meanwhile (request_hold), so that the order within a partition
  * stays.
  */
-#include "broker/background.h"
 #include "broker/broker.h"
-#include "broker/dispatch.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/lookup.h"
@@ -55,7 +53,7 @@ struct state {
     struct entry *entries;
     int32_t count;
     int32_t next; /* of the piece at hand */
-    bool is_held; /* dispatch_hold */
+    bool is_held; /* request_hold */
     bool any_heavy;
     bool is_transactional;
     int32_t pending; /* entries whose acknowledgement is awaited */
@@ -204,7 +202,8 @@ static void stage(struct state *st, struct entry *e)
     struct request *rq = st->rq;
     struct plog_append_result result;
     struct waiter *w = &e->waiter;
-    *w = (struct waiter){.p = e->p, .io = rq->io, .rq = rq, .wake = on_acknowledged};
+    *w = (struct waiter){
+        .p = e->p, .io = rq->io, .rq = rq, .slot = &rq->slot, .wake = on_acknowledged};
     size_t dirty = rq->io->dirty_count;
     int r = partition_append_validated(e->p, rq->io, &e->append, &e->validated, &result, w);
     loop_owe(rq->io->loop, to_i64((rq->io->dirty_count - dirty) * WRITE_NS + e->append.size));
@@ -358,7 +357,7 @@ static void hold(struct state *st)
 {
     if (!st->is_held) {
         st->is_held = true;
-        dispatch_hold(st->rq);
+        request_hold(st->rq);
     }
 }
 
@@ -366,7 +365,7 @@ static void let_go(struct state *st)
 {
     if (st->is_held) {
         st->is_held = false;
-        dispatch_release_hold(st->rq);
+        request_release_hold(st->rq);
     }
 }
 
@@ -465,7 +464,7 @@ static enum request_verdict check_piece(struct state *st)
     }
     if (st->any_heavy) {
         hold(st);
-        background_offload(st->rq, validate_heavy, on_validated);
+        request_offload(st->rq, validate_heavy, on_validated);
         return REQUEST_PARKED;
     }
     st->next = 0;

@@ -10,11 +10,12 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/metadata.h"
-#include "broker/partition.h"
+#include "broker/waiter.h"
+#include "net/conn.h"
+#include "storage/plog.h"
 
 #define SLICE_NS          100000 /* of the processor */
 #define WRITE_PIECE_BYTES (INT64_C(256) << 10)
-#define FREE_REQUESTS_MAX 256
 #define WAKE_FIRST_MAX    8 /* started requests of a connection */
 #define STORAGE_REPORT_MS 5000
 
@@ -24,27 +25,27 @@ static void write_dirty(struct turn_task *task, void *ctx)
 {
     struct io_thread *io = ctx;
     bool is_piece_due = !list_is_linked(&io->ahead_task.node);
-    struct partition *ahead = NULL;
+    struct dirty_log ahead = {0};
     size_t kept = 0;
     (void)task;
     for (size_t i = 0; i < io->dirty_count; i++) {
-        struct partition *p = io->dirty[i];
-        if (!loop_is_sweep(io->loop) && plog_staged_left(p->pl) > WRITE_PIECE_BYTES) {
+        struct dirty_log dl = io->dirty[i];
+        if (!loop_is_sweep(io->loop) && plog_staged_left(dl.pl) > WRITE_PIECE_BYTES) {
             if (!is_piece_due) {
-                io->dirty[kept++] = p;
+                io->dirty[kept++] = dl;
                 continue;
             }
-            if (plog_write_ahead(p->pl, WRITE_PIECE_BYTES)) {
+            if (plog_write_ahead(dl.pl, WRITE_PIECE_BYTES)) {
                 is_piece_due = false;
-                ahead = p;
+                ahead = dl;
                 continue;
             }
         }
-        partition_write(p, io);
-        partition_unref(p);
+        dl.duties->write(io, dl.owner);
+        dl.duties->release(dl.owner);
     }
     io->dirty_count = kept;
-    if (ahead != NULL) {
+    if (ahead.pl != NULL) {
         io->dirty[io->dirty_count++] = ahead;
         loop_owe_next(io->loop, WRITE_PIECE_BYTES); /* room for small ones, none for long ones */
         loop_at_next_turn(io->loop, &io->ahead_task);
@@ -73,24 +74,25 @@ static void flush_due(struct timer *t, void *ctx)
             io->later[kept++] = *fl;
             continue;
         }
-        atomic_store_explicit(&fl->p->is_flush_due, false, memory_order_relaxed);
-        if (!atomic_load(&fl->p->is_deleted)) {
-            background_flush(io->br->background, fl->p);
-        }
-        partition_unref(fl->p);
+        fl->duties->flush(io, fl->owner);
+        fl->duties->release(fl->owner);
     }
     io->later_count = kept;
     arm_later(io);
 }
 
-void io_thread_flush_later(struct io_thread *io, struct partition *p, int64_t delay_ms)
+void io_thread_flush_later(struct io_thread *io,
+                           int64_t delay_ms,
+                           const struct log_duties *duties,
+                           void *owner)
 {
     int64_t now_ms = loop_now_ms(io->loop);
     if (io->later_count == io->later_cap) {
         io->later = mem_grow(io->later, &io->later_cap, io->later_count + 1, sizeof(*io->later));
     }
     io->later[io->later_count++] = (struct flush_later){
-        .p = partition_ref(p),
+        .owner = owner,
+        .duties = duties,
         .due_ms = delay_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + delay_ms,
     };
     arm_later(io);
@@ -108,7 +110,7 @@ static void sort_ready(struct io_thread *io, struct list *ready)
 {
     for (struct list *node; (node = list_pop_front(ready)) != NULL;) {
         const struct waiter *w = list_entry(node, struct waiter, ready_link);
-        bool is_late = w->rq != NULL && conn_started(w->rq->slot.cn) > WAKE_FIRST_MAX;
+        bool is_late = w->slot != NULL && conn_started(w->slot->cn) > WAKE_FIRST_MAX;
         list_push_back(is_late ? &io->waking_late : &io->waking, node);
     }
 }
@@ -148,8 +150,8 @@ static void run_going_on(struct turn_task *task, void *ctx)
     list_init(&now);
     list_splice_back(&now, &io->going_on);
     while (!list_is_empty(&now)) {
-        struct request *rq = list_entry(list_pop_front(&now), struct request, link);
-        rq->go_on(rq);
+        struct io_step *step = list_entry(list_pop_front(&now), struct io_step, link);
+        step->run(step);
         if (loop_slice_is_over(io->loop)) {
             break;
         }
@@ -161,9 +163,9 @@ static void run_going_on(struct turn_task *task, void *ctx)
     }
 }
 
-void io_thread_go_on(struct io_thread *io, struct request *rq)
+void io_thread_go_on(struct io_thread *io, struct io_step *step)
 {
-    list_push_back(&io->going_on, &rq->link);
+    list_push_back(&io->going_on, &step->link);
     loop_at_next_turn(io->loop, &io->go_on_task);
 }
 
@@ -289,17 +291,16 @@ struct io_thread *io_thread_free(struct io_thread *io)
     conn_set_free(io->conns);
     loop_free(io->loop);
     for (struct list *node; (node = list_pop_front(&io->free_requests)) != NULL;) {
-        struct request *rq = list_entry(node, struct request, link);
-        arena_release(&rq->arena);
-        mem_free(rq);
+        struct io_step *step = list_entry(node, struct io_step, link);
+        step->run(step);
     }
     for (size_t i = 0; i < io->later_count; i++) {
-        partition_unref(io->later[i].p);
+        io->later[i].duties->release(io->later[i].owner);
     }
     mem_free(io->later);
     writer_release(&io->writer);
     for (size_t i = 0; i < io->dirty_count; i++) {
-        partition_unref(io->dirty[i]);
+        io->dirty[i].duties->release(io->dirty[i].owner);
     }
     mem_free(io->dirty);
     image_unref(io->image);
@@ -317,13 +318,15 @@ struct image *io_thread_image(struct io_thread *io)
     return io->image;
 }
 
-void io_thread_add_dirty(struct io_thread *io, struct partition *p)
+void io_thread_add_dirty(struct io_thread *io,
+                         struct plog *pl,
+                         const struct log_duties *duties,
+                         void *owner)
 {
     if (io->dirty_count == io->dirty_cap) {
-        io->dirty =
-            mem_grow(io->dirty, &io->dirty_cap, io->dirty_count + 1, sizeof(struct partition *));
+        io->dirty = mem_grow(io->dirty, &io->dirty_cap, io->dirty_count + 1, sizeof(*io->dirty));
     }
-    io->dirty[io->dirty_count++] = partition_ref(p);
+    io->dirty[io->dirty_count++] = (struct dirty_log){.pl = pl, .owner = owner, .duties = duties};
     loop_at_turn_end(io->loop, &io->write_task);
 }
 
@@ -354,7 +357,7 @@ void io_thread_cancel_ready(struct io_thread *io, struct waiter *w)
     lock_give(&io->ready_lock);
 }
 
-void io_thread_report_storage(struct io_thread *io, struct partition *p, int err)
+void io_thread_report_storage(struct io_thread *io, struct str topic, int32_t number, int err)
 {
     uint32_t suppressed = 0;
     if (log_limit_pass(&io->storage_limit, io->br->clock, STORAGE_REPORT_MS, &suppressed)) {
@@ -362,31 +365,6 @@ void io_thread_report_storage(struct io_thread *io, struct partition *p, int err
                   "appends to " STR_FMT
                   "-%d are refused: the log cannot be written: %s; reads go on, appends are taken "
                   "again when that ends (%u lines like this left out)",
-                  STR_ARG(p->topic), p->number, err_text(err), suppressed);
+                  STR_ARG(topic), number, err_text(err), suppressed);
     }
-}
-
-struct request *io_thread_take_request(struct io_thread *io)
-{
-    struct list *node = list_pop_front(&io->free_requests);
-    if (node != NULL) {
-        io->free_count--;
-        return list_entry(node, struct request, link);
-    }
-    return mem_zalloc(sizeof(struct request));
-}
-
-void io_thread_give_request(struct io_thread *io, struct request *rq)
-{
-    if (io->free_count >= FREE_REQUESTS_MAX) {
-        arena_release(&rq->arena);
-        mem_free(rq);
-        return;
-    }
-    arena_reset(&rq->arena);
-    struct arena arena = rq->arena;
-    memset(rq, 0, sizeof(*rq));
-    rq->arena = arena;
-    list_push_front(&io->free_requests, &rq->link);
-    io->free_count++;
 }

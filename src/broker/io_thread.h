@@ -9,19 +9,48 @@
 
 #include "base/base.h"
 #include "base/list.h"
+#include "base/logger.h"
+#include "base/str.h"
 #include "base/sync.h"
-#include "broker/request.h"
+#include "base/timers.h"
 #include "net/loop.h"
+#include "wire/cursor.h"
 
 struct broker;
-struct partition;
+struct conn_handler;
+struct conn_set;
+struct image;
+struct io_thread;
+struct plog;
 struct waiter;
 
 #define IO_THREADS_MAX 64 /* threads to wake are a mask of 64 bits */
 
+/* A piece of work; run() has it to itself, and may put it back in line. */
+struct io_step {
+    struct list link;
+    void (*run)(struct io_step *step);
+};
+
+/* What the owner of a log does when it has asked an io thread to be reminded: constant, one for all
+ * owners of a kind. On the loop's thread. */
+struct log_duties {
+    void (*write)(struct io_thread *io, void *owner); /* the turn that appended ends */
+    void (*flush)(struct io_thread *io, void *owner); /* io_thread_flush_later's time has passed */
+    void (*release)(void *owner); /* of the reference that came with it; always the last call */
+};
+
+/* A log that this turn has staged to first. */
+struct dirty_log {
+    struct plog *pl; /* borrowed from the owner */
+    void *owner;     /* a reference */
+    const struct log_duties *duties;
+};
+
 /* A log in page-cache mode whose flush.ms runs. */
 struct flush_later {
-    struct partition *p; /* a reference */
+    void *owner; /* a reference */
+    const struct log_duties *duties;
     int64_t due_ms;
 };
 
@@ -37,11 +66,11 @@ struct io_thread {
     struct turn_task ready_task;
     struct turn_task image_task; /* lets go of the turn's image */
     struct turn_task go_on_task;
-    struct list going_on;     /* struct request by link: work that the last turns had no time for */
-    struct partition **dirty; /* references: logs that this turn has staged to first */
+    struct list going_on;    /* struct io_step: work that the last turns had no time for */
+    struct dirty_log *dirty; /* owned */
     size_t dirty_count;
     size_t dirty_cap;
-    struct list free_requests; /* struct request by link; at most FREE_REQUESTS_MAX */
+    struct list free_requests; /* struct io_step: of request.c, run() frees one */
     size_t free_count;
     struct writer writer;      /* answers are encoded here */
     struct flush_later *later; /* owned */
@@ -72,10 +101,18 @@ struct io_thread *io_thread_free(struct io_thread *io);
 /* The image that this turn uses throughout; borrowed until the end of the turn. */
 struct image *io_thread_image(struct io_thread *io);
 
-/* Asks for a flush of this log when the time has passed. */
-void io_thread_flush_later(struct io_thread *io, struct partition *p, int64_t delay_ms);
+/* duties->flush(owner) when the time has passed. Takes the reference. */
+void io_thread_flush_later(struct io_thread *io,
+                           int64_t delay_ms,
+                           const struct log_duties *duties,
+                           void *owner);
 
-void io_thread_add_dirty(struct io_thread *io, struct partition *p);
+/* duties->write(owner) at the end of this turn; a long append is written ahead in pieces, and then
+ * at the end of a later one. Takes the reference. */
+void io_thread_add_dirty(struct io_thread *io,
+                         struct plog *pl,
+                         const struct log_duties *duties,
+                         void *owner);
 
 /* Any thread, under the partition's lock. True: the thread must be woken (io_thread_wake), outside
  * the lock. */
@@ -84,13 +121,10 @@ must_check bool io_thread_push_ready(struct io_thread *io, struct waiter *w);
 void io_thread_wake(struct io_thread *io, struct io_thread *self);
 void io_thread_cancel_ready(struct io_thread *io, struct waiter *w);
 
-/* rq->go_on in the next turn. */
-void io_thread_go_on(struct io_thread *io, struct request *rq);
+/* step->run in the next turn, in a slice that it shares with others. */
+void io_thread_go_on(struct io_thread *io, struct io_step *step);
 
 /* One rate-limited line about a log that could not be written. */
-void io_thread_report_storage(struct io_thread *io, struct partition *p, int err);
-
-struct request *io_thread_take_request(struct io_thread *io);
-void io_thread_give_request(struct io_thread *io, struct request *rq);
+void io_thread_report_storage(struct io_thread *io, struct str topic, int32_t number, int err);
 
 #endif

@@ -8,8 +8,6 @@
 #include "base/hmap.h"
 #include "broker/broker.h"
 #include "broker/config.h"
-#include "broker/metadata.h"
-#include "broker/partition.h"
 
 struct found {
     struct hmap_node node;
@@ -200,37 +198,6 @@ void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
     arena_release(&lds->arena);
 }
 
-void log_dirs_checkpoint(struct log_dirs *lds)
-{
-    struct partition **all = NULL;
-    size_t count = 0;
-    partition_all(lds->br->partitions, &all, &count);
-    struct plog **logs = mem_array(count + 1, sizeof(*logs));
-    for (size_t d = 0; d < lds->count; d++) {
-        struct log_dir_entry *dir = &lds->entries[d];
-        size_t here = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (all[i]->pl != NULL && all[i]->ld == dir->ld && !atomic_load(&all[i]->is_deleted)) {
-                logs[here++] = all[i]->pl;
-            }
-        }
-        if (dir->ld == NULL || atomic_load(&dir->is_offline)) {
-            continue;
-        }
-        int r = log_dir_checkpoint(dir->ld, logs, here);
-        if (r < 0) {
-            LOG_WARN(lds->br->logger, FAC_STORAGE,
-                     "checkpoints of %s were not written: %s; a start after a kill scans more",
-                     dir->path, err_text(r));
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        partition_unref(all[i]);
-    }
-    mem_free(logs);
-    mem_free(all);
-}
-
 static void complain(struct log_dirs *lds, const struct log_dir_entry *dir, int r)
 {
     if (r < 0) {
@@ -249,27 +216,16 @@ void log_dirs_save_starts(struct log_dirs *lds)
     }
 }
 
-void log_dirs_note_starts(struct log_dirs *lds, struct partition *const *all, size_t count)
+void log_dirs_note_starts(struct log_dirs *lds,
+                          const struct log_dir_entry *dir,
+                          struct plog *const *logs,
+                          size_t count)
 {
-    struct plog **logs = mem_array(count + 1, sizeof(*logs));
-    for (size_t d = 0; d < lds->count; d++) {
-        struct log_dir_entry *dir = &lds->entries[d];
-        size_t here = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (all[i]->pl != NULL && all[i]->ld == dir->ld) {
-                logs[here++] = all[i]->pl;
-            }
-        }
-        if (here > 0 && !atomic_load(&dir->is_offline)) {
-            complain(lds, dir, log_dir_note_starts(dir->ld, logs, here));
-        }
-    }
-    mem_free(logs);
+    complain(lds, dir, log_dir_note_starts(dir->ld, logs, count));
 }
 
-void log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err)
+const struct log_dir_entry *log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err)
 {
-    struct broker *br = lds->br;
     struct log_dir_entry *dir = NULL;
     for (size_t i = 0; i < lds->count; i++) {
         if (lds->entries[i].ld == ld) {
@@ -277,27 +233,12 @@ void log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err)
         }
     }
     if (dir == NULL || atomic_exchange(&dir->is_offline, true)) {
-        return;
+        return NULL;
     }
-    LOG_ERROR(br->logger, FAC_STORAGE,
+    LOG_ERROR(lds->br->logger, FAC_STORAGE,
               "log directory %s is offline: a sync failed (%s); records that were not flushed were "
               "not acknowledged. Mend the "
               "disk and start again",
               dir->path, err_text(err));
-    struct partition **all = NULL;
-    size_t count = 0;
-    partition_all(br->partitions, &all, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (all[i]->pl != NULL && all[i]->ld == ld) {
-            plog_set_offline(all[i]->pl);
-            partition_flushed(all[i], 0, ERR_OFFLINE);
-        }
-        partition_unref(all[i]);
-    }
-    mem_free(all);
-    struct arena arena = {0};
-    if (strcmp(metadata_dir(br, &arena), dir->path) == 0 && br->on_fatal != NULL) {
-        br->on_fatal(br, err);
-    }
-    arena_release(&arena);
+    return dir;
 }

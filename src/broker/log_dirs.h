@@ -12,7 +12,7 @@
 struct broker;
 struct image;
 struct log_dirs;
-struct partition;
+struct plog;
 
 struct log_dir_entry {
     struct log_dir *ld; /* owned; NULL: could not be opened */
@@ -34,14 +34,14 @@ log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *r
  * removed. */
 void log_dirs_sweep(struct log_dirs *lds, const struct image *im);
 /* A sync of this directory has failed: what the kernel still held of it may be gone, and a later
- * sync would not tell. All its logs go offline, who waits for them gets KAFKA_STORAGE_ERROR; when
- * the metadata log lies there the broker cannot go on (br->on_fatal). Any thread but those that
- * hold a partition's lock. */
-void log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err);
-/* Recovery points, log starts, high watermarks of everything that changed. Blocking. */
-void log_dirs_checkpoint(struct log_dirs *lds);
-/* The log starts alone: of what was forgotten, or of these partitions. Blocking. */
+ * sync would not tell. It goes offline, with a line in the log; the caller takes its logs offline
+ * too. NULL: it was offline already. Any thread. */
+const struct log_dir_entry *log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err);
+/* The log starts alone: of what was forgotten, or of these logs of one directory. Blocking. */
 void log_dirs_save_starts(struct log_dirs *lds);
-void log_dirs_note_starts(struct log_dirs *lds, struct partition *const *all, size_t count);
+void log_dirs_note_starts(struct log_dirs *lds,
+                          const struct log_dir_entry *dir,
+                          struct plog *const *logs,
+                          size_t count);
 
 #endif

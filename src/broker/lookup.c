@@ -4,6 +4,7 @@
 
 #include "broker/broker.h"
 #include "broker/io_thread.h"
+#include "broker/partition_table.h"
 
 enum kafka_error lookup_partition(struct request *rq,
                                   const struct image_topic *t,

@@ -28,7 +28,6 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/log_dirs.h"
-#include "broker/partition.h"
 #include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "net/loop.h"
@@ -44,6 +43,7 @@
 struct metadata {
     struct broker *br;    /* borrowed */
     struct raft_node *rn; /* owned */
+    metadata_image_fn *on_image;
     struct thread thread;
     struct arena arena;      /* of the batch at hand; metadata thread */
     struct image *newest;    /* a reference; metadata thread */
@@ -288,10 +288,7 @@ static int work_off(struct metadata *md, struct list *jobs)
         return r;
     }
     check(committed > image_offset(md->newest));
-    partition_apply_image(md->br->partitions, md->published, md->newest);
-    if (md->br->on_image != NULL) {
-        md->br->on_image(md->br, md->newest);
-    }
+    md->on_image(md->br, md->published, md->newest);
     publish(md);
     give_ids(md);
     return 0;
@@ -588,10 +585,15 @@ static int begin(struct metadata *md)
     return 0;
 }
 
-int metadata_open(struct broker *br, struct metadata **ret, char *ret_error, size_t error_cap)
+int metadata_open(struct broker *br,
+                  metadata_image_fn *on_image,
+                  struct metadata **ret,
+                  char *ret_error,
+                  size_t error_cap)
 {
     struct metadata *md = mem_zalloc(sizeof(*md));
     md->br = br;
+    md->on_image = on_image;
     lock_init(&md->image_lock, LOCK_LEAF);
     lock_init(&md->ids_lock, LOCK_LEAF);
     lock_init(&md->jobs_lock, LOCK_MAILBOX);
@@ -617,7 +619,7 @@ int metadata_open(struct broker *br, struct metadata **ret, char *ret_error, siz
     md->kraft_version = rd.kraft_version;
     arena_reset(&md->arena);
     struct image *nothing = image_new_empty();
-    partition_apply_image(br->partitions, nothing, md->newest);
+    on_image(br, nothing, md->newest);
     image_unref(nothing);
     publish(md);
     take_snapshot(md);

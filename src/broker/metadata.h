@@ -4,7 +4,7 @@
  *
  * A job: decide() runs on the metadata thread with the newest image (including records decided
  * before it and not yet committed) and adds records; many jobs share one append and one sync; when
- * the records are on stable storage the new image is published (metadata_on_image: partitions are
+ * the records are on stable storage the new image is published (metadata_image_fn: partitions are
  * made, configs applied, on the metadata thread, before any answer), and then done() runs on the
  * loop that submitted the job.
  */
@@ -31,16 +31,24 @@ struct metadata_job {
     int err; /* used by metadata.c */
 };
 
+/* What follows an image that is about to be published, before anybody sees it: partitions, the
+ * coordinator. `before` is the one that it replaces, at the start one of nothing. The metadata
+ * thread; the first time, of metadata_open. */
+typedef void metadata_image_fn(struct broker *br, const struct image *before, struct image *after);
+
 /* Formats br->config's log directories that are empty (like `kafka-storage format --standalone`)
  * and reads cluster id and directory id of the formatted ones into the broker. Before anything else
  * touches them. ret_error: one line for a person. */
 must_check int metadata_format(struct broker *br, char *ret_error, size_t error_cap);
 /* Opens the metadata log (br->log_dirs hold their locks by now), replays it, writes what a starting
  * node writes (leader change, bootstrap, registration records of br->listeners) in one append and
- * one flush, sets br->broker_epoch, and publishes the first image (partition_apply_image from
- * nothing). Blocking; before loops run. ret_error: one line for a person. */
-must_check int
-metadata_open(struct broker *br, struct metadata **ret, char *ret_error, size_t error_cap);
+ * one flush, sets br->broker_epoch, and publishes the first image. Blocking; before loops run.
+ * ret_error: one line for a person. */
+must_check int metadata_open(struct broker *br,
+                             metadata_image_fn *on_image,
+                             struct metadata **ret,
+                             char *ret_error,
+                             size_t error_cap);
 must_check int metadata_start(struct metadata *md); /* the thread */
 void metadata_stop(struct metadata *md, bool is_clean);
 struct metadata *metadata_free(struct metadata *md);

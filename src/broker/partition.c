@@ -1,40 +1,20 @@
 /*
- * The table of partitions and their life: made, reconfigured and removed as the metadata image
- * says. Kafka: ReplicaManager.applyDelta. Appends and waits are in purgatory.c.
+ * Appends and waits of one partition: stage, write, acknowledge. See partition.h for the rules and
+ * Kafka's Partition, DelayedProduce and DelayedFetch for what they answer to.
+ *
+ * Why a false acknowledgement cannot happen: staging a batch and putting its waiter in place are
+ * one step under append_lock; so are a failed write and the failing of everybody beyond what is
+ * left. Between the two no offset can be given out twice.
+ *
+ * A waiter is in at most one place: the partition's list (lock: partition) or the ready list of its
+ * io thread (lock: io thread). It moves from the first to the second under the partition's lock, so
+ * that waiter_cancel, on the io thread, finds it.
  */
 #include "broker/partition.h"
 
-#include "base/err.h"
-#include "broker/background.h"
 #include "broker/broker.h"
-#include "broker/config_topic.h"
-#include "broker/log_dirs.h"
-#include "storage/flusher.h"
-
-struct partition_table {
-    struct broker *br;
-    struct lock lock; /* LOCK_BROKER */
-    struct hmap map;
-    bool has_stale_starts; /* of whoever applies images: log starts of deleted partitions are still
-                              on the disk */
-};
-
-struct partition_table *partition_table_new(struct broker *br)
-{
-    struct partition_table *pt = mem_zalloc(sizeof(*pt));
-    pt->br = br;
-    uint64_t seed = 0;
-    clock_random(br->clock, &seed, sizeof(seed));
-    lock_init(&pt->lock, LOCK_BROKER);
-    hmap_init(&pt->map, seed);
-    return pt;
-}
-
-static uint64_t
-partition_hash(const struct partition_table *pt, const struct uuid *topic_id, int32_t number)
-{
-    return hash_bytes(topic_id->bytes, sizeof(topic_id->bytes), pt->map.seed + (uint32_t)number);
-}
+#include "broker/group_commit.h"
+#include "broker/io_thread.h"
 
 struct partition *partition_ref(struct partition *p)
 {
@@ -48,7 +28,7 @@ struct partition *partition_ref(struct partition *p)
 static void partition_destroy(struct partition *p)
 {
     if (p->pl != NULL) {
-        background_forget(p->br->background, p->pl);
+        group_commit_forget(p->br->group_commit, p->pl);
         /* A deleted log has nothing worth keeping; a live one is closed by partition_table_free. */
         IGNORE(plog_close(p->pl, false));
     }
@@ -67,449 +47,212 @@ struct partition *partition_unref(struct partition *p)
     return NULL;
 }
 
-static struct partition *
-find_locked(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
+/* Under p->lock. Moves a waiter to its io thread; notes in *mask whom to wake afterwards. */
+static void hand_over_locked(struct waiter *w, uint64_t *mask)
 {
-    uint64_t hash = partition_hash(pt, topic_id, number);
-    for (struct hmap_node *n = hmap_first(&pt->map, hash); n != NULL; n = hmap_next(n)) {
-        struct partition *p = container_of(n, struct partition, node);
-        if (p->number == number && uuid_equal(&p->topic_id, topic_id)) {
-            return p;
-        }
-    }
-    return NULL;
-}
-
-struct partition *
-partition_find(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
-{
-    lock_take(&pt->lock);
-    struct partition *p = partition_ref(find_locked(pt, topic_id, number));
-    lock_give(&pt->lock);
-    return p;
-}
-
-void partition_all(struct partition_table *pt, struct partition ***ret, size_t *ret_count)
-{
-    lock_take(&pt->lock);
-    struct partition **all = mem_array(pt->map.count + 1, sizeof(struct partition *));
-    size_t count = 0;
-    hmap_foreach (n, &pt->map) {
-        all[count++] = partition_ref(container_of(n, struct partition, node));
-    }
-    lock_give(&pt->lock);
-    *ret = all;
-    *ret_count = count;
-}
-
-size_t partition_count(struct partition_table *pt)
-{
-    lock_take(&pt->lock);
-    size_t count = pt->map.count;
-    lock_give(&pt->lock);
-    return count;
-}
-
-struct partition_table *partition_table_free(struct partition_table *pt)
-{
-    if (pt == NULL) {
-        return NULL;
-    }
-    hmap_foreach (n, &pt->map) {
-        struct partition *p = container_of(n, struct partition, node);
-        hmap_remove(&pt->map, n);
-        partition_unref(p);
-    }
-    hmap_release(&pt->map);
-    lock_release(&pt->lock);
-    mem_free(pt);
-    return NULL;
-}
-
-static void on_settled(void *ctx, struct plog *pl, int64_t flushed, int err)
-{
-    (void)ctx;
-    partition_flushed(plog_owner(pl), flushed, err);
-}
-
-/* At the end nobody waits any more. */
-static void on_closing(void *ctx, struct plog *pl, int64_t flushed, int err)
-{
-    (void)ctx;
-    if (err >= 0) {
-        IGNORE(plog_advance_high_watermark(pl, flushed));
+    list_remove(&w->link);
+    if (io_thread_push_ready(w->io, w)) {
+        *mask |= UINT64_C(1) << w->io->index;
     }
 }
 
-/* One round over what is written and not known to be stable. */
-static void settle(struct partition_table *pt, bool is_end)
+static void wake_threads(struct broker *br, uint64_t mask, struct io_thread *self)
 {
-    struct flusher *fl = flusher_new(pt->br->env, is_end ? on_closing : on_settled, NULL);
-    hmap_foreach (n, &pt->map) {
-        struct partition *p = container_of(n, struct partition, node);
-        struct plog_offsets offsets;
-        if (p->pl == NULL) {
-            continue;
-        }
-        plog_offsets(p->pl, &offsets);
-        if (offsets.written > offsets.flushed && (is_end || atomic_load(&p->is_durable))) {
-            IGNORE(flusher_add(fl, p->pl)); /* nobody sleeps */
-        }
-    }
-    while (flusher_round(fl) > 0) {
-    }
-    flusher_free(fl);
-}
-
-void partition_table_settle(struct partition_table *pt)
-{
-    settle(pt, false);
-}
-
-/* A clean stop syncs the logs in one round; what closing them writes beside them, and the
- * checkpoints, are log_dirs_close's to make stable, once for each directory. */
-void partition_table_close(struct partition_table *pt, bool is_clean)
-{
-    struct broker *br = pt->br;
-    if (is_clean) {
-        settle(pt, true);
-    }
-    hmap_foreach (n, &pt->map) {
-        struct partition *p = container_of(n, struct partition, node);
-        if (p->pl == NULL) {
-            if (p->ld != NULL) {
-                log_dir_doubt(p->ld);
-                p->ld = NULL;
-            }
-            continue;
-        }
-        background_forget(br->background, p->pl);
-        int r = log_dir_close_plog(p->ld, p->pl, is_clean);
-        if (r < 0) {
-            LOG_ERROR(br->logger, FAC_STORAGE,
-                      "partition " STR_FMT "-%d was not closed cleanly: %s", STR_ARG(p->topic),
-                      p->number, err_text(r));
-        }
-        p->pl = NULL;
-        p->ld = NULL; /* its owner closes it next */
+    while (mask != 0) {
+        size_t index = (size_t)__builtin_ctzll(mask);
+        mask &= mask - 1;
+        io_thread_wake(br->ios[index], self);
     }
 }
 
-/* What one pass over an image needs: the defaults of topics are worked out once, for many of them.
- */
-struct apply {
-    struct partition_table *pt;
-    const struct image *after;
-    struct topic_effective defaults;
-    bool has_defaults;
-};
-
-static void topic_config(struct apply *a, struct str topic, struct topic_effective *ret)
+/* Everybody who waits for less than the new high watermark, and every fetch, is handed over. */
+static void raise_high_watermark(struct partition *p, int64_t offset, struct io_thread *self)
 {
-    if (!a->has_defaults) {
-        config_topic_defaults(a->pt->br->config, a->after, &a->defaults);
-        a->has_defaults = true;
-    }
-    const struct image_config *own = NULL;
-    size_t count = 0;
-    image_configs(a->after, CONFIG_RESOURCE_TOPIC, topic, &own, &count);
-    *ret = a->defaults;
-    config_topic_override(own, count, ret);
-}
-
-static void apply_config(struct partition *p, const struct topic_effective *ct)
-{
-    if (p->pl != NULL) {
-        plog_set_config(p->pl, &ct->plog);
-    }
-    p->min_insync_replicas = (int32_t)ct->min_insync_replicas;
-    /* One record between flushes is every record flushed before its ack. */
-    atomic_store_explicit(&p->is_durable, ct->is_durable || ct->flush_messages <= 1,
-                          memory_order_relaxed);
-    atomic_store_explicit(&p->flush_messages, ct->flush_messages, memory_order_relaxed);
-    atomic_store_explicit(&p->flush_ms, ct->flush_ms, memory_order_relaxed);
-    atomic_store_explicit(&p->is_compacted_only,
-                          ct->is_compact_policy && !ct->plog.is_delete_policy,
-                          memory_order_relaxed);
-}
-
-static void report_recovery(struct partition *p, const struct plog_recovery *rec)
-{
-    if (rec->cut_bytes > 0 || rec->holes > 0 || rec->rebuilt_index || rec->rebuilt_epochs ||
-        rec->rebuilt_metadata_file) {
-        LOG_WARN(p->br->logger, FAC_STORAGE,
-                 "recovered partition=" STR_FMT "-%d scanned_bytes=%" PRId64
-                 " torn_tail_bytes=%" PRId64 " damaged_places=%" PRId64 " rebuilt:%s%s%s%s",
-                 STR_ARG(p->topic), p->number, rec->scanned_bytes, rec->cut_bytes, rec->holes,
-                 rec->rebuilt_index ? " index" : "",
-                 rec->rebuilt_producer_state ? " producer-state" : "",
-                 rec->rebuilt_epochs ? " leader-epoch-checkpoint" : "",
-                 rec->rebuilt_metadata_file ? " partition.metadata" : "");
-    }
-}
-
-/* Checkpointed values are kept by name: those of a deleted namesake must not become ours. */
-static void save_stale_starts(struct partition_table *pt)
-{
-    if (pt->has_stale_starts) {
-        pt->has_stale_starts = false;
-        log_dirs_save_starts(pt->br->log_dirs);
-    }
-}
-
-/* Opens or makes the files. A partition whose files cannot be read stays, offline; the others
- * serve. */
-static void
-open_log(struct partition_table *pt, struct partition *p, const struct topic_effective *ct)
-{
-    struct broker *br = p->br;
-    bool exists = false;
-    struct log_dir_entry *dir = log_dirs_find(br->log_dirs, p->topic, p->number, &exists);
-    if (dir == NULL) {
-        LOG_ERROR(br->logger, FAC_BROKER,
-                  "partition " STR_FMT "-%d is offline: no log directory is usable",
-                  STR_ARG(p->topic), p->number);
+    if (!plog_advance_high_watermark(p->pl, offset)) {
         return;
     }
-    struct plog_open how = {0};
-    if (exists) {
-        log_dir_lookup(dir->ld, p->topic, p->number, &how);
+    uint64_t mask = 0;
+    lock_take(&p->lock);
+    if (offset > p->high_watermark) {
+        p->high_watermark = offset;
+    }
+    list_foreach_safe (node, next, &p->waiting_appends) {
+        struct waiter *w = list_entry(node, struct waiter, link);
+        if (w->offset > p->high_watermark) {
+            break;
+        }
+        hand_over_locked(w, &mask);
+    }
+    list_foreach_safe (node, next, &p->waiting_fetches) {
+        hand_over_locked(list_entry(node, struct waiter, link), &mask);
+    }
+    lock_give(&p->lock);
+    wake_threads(p->br, mask, self);
+}
+
+/* Fails the appends beyond `offset` (all of them with -1) and wakes the fetches, which see for
+ * themselves. */
+static void
+fail_appends(struct partition *p, int64_t offset, enum kafka_error error, struct io_thread *self)
+{
+    uint64_t mask = 0;
+    lock_take(&p->lock);
+    list_foreach_safe (node, next, &p->waiting_appends) {
+        struct waiter *w = list_entry(node, struct waiter, link);
+        if (w->offset > offset) {
+            w->error = error;
+            hand_over_locked(w, &mask);
+        }
+    }
+    list_foreach_safe (node, next, &p->waiting_fetches) {
+        hand_over_locked(list_entry(node, struct waiter, link), &mask);
+    }
+    lock_give(&p->lock);
+    wake_threads(p->br, mask, self);
+}
+
+/* Puts an append's waiter in its place by offset, nearly always the end. A batch that is already
+ * acknowledged (a duplicate) goes to the ready list at once. */
+static void add_append_waiter(struct partition *p, struct waiter *w, struct io_thread *self)
+{
+    uint64_t mask = 0;
+    lock_take(&p->lock);
+    if (w->offset <= p->high_watermark) {
+        if (io_thread_push_ready(w->io, w)) {
+            mask = UINT64_C(1) << w->io->index;
+        }
     } else {
-        pt->has_stale_starts |= log_dir_forget(dir->ld, p->topic, p->number);
-        save_stale_starts(pt);
+        struct list *at = &p->waiting_appends;
+        while (at->prev != &p->waiting_appends &&
+               list_entry(at->prev, struct waiter, link)->offset > w->offset) {
+            at = at->prev;
+        }
+        list_insert_before(at, &w->link);
     }
-    how.dir = dir->path;
-    how.topic = p->topic;
-    how.partition = p->number;
-    how.topic_id = p->topic_id;
-    how.config = &ct->plog;
-    how.flags = PLOG_CREATE | (log_dir_was_clean(dir->ld) ? PLOG_CLEAN : 0);
-    struct plog_recovery rec = {0};
-    p->ld = dir->ld;
-    int r = plog_open(br->env, &how, &rec, &p->pl);
-    if (r < 0) {
-        p->pl = NULL;
-        LOG_ERROR(br->logger, FAC_STORAGE,
-                  "partition " STR_FMT "-%d is offline: its files in %s cannot be used: %s",
-                  STR_ARG(p->topic), p->number, dir->path, err_text(r));
-        return;
-    }
-    report_recovery(p, &rec);
-    dir->partitions++;
-    plog_set_owner(p->pl, p);
+    lock_give(&p->lock);
+    wake_threads(p->br, mask, self);
 }
 
-/* We are the only replica, so always the leader: everything that is on the disk is committed. */
-static void lead(struct partition *p, int32_t leader_epoch)
-{
-    if (p->pl == NULL) {
-        return;
-    }
-    int r = plog_become_leader(p->pl, leader_epoch);
-    if (r < 0) {
-        LOG_ERROR(p->br->logger, FAC_STORAGE,
-                  "partition " STR_FMT "-%d: leader epoch %d cannot be stored: %s",
-                  STR_ARG(p->topic), p->number, leader_epoch, err_text(r));
-    }
-    atomic_store_explicit(&p->leader_epoch, leader_epoch, memory_order_relaxed);
-}
+static const struct log_duties partition_duties;
 
-static void create_partition(struct partition_table *pt,
-                             const struct topic_effective *ct,
-                             const struct image_topic *t,
-                             int32_t number)
+/* End of the turn of the io thread that staged first. */
+static void write_log(struct io_thread *io, void *owner)
 {
-    struct partition *p = mem_zalloc(sizeof(*p));
-    atomic_init(&p->refs, 1);
-    p->br = pt->br;
-    p->topic_id = t->id;
-    p->topic = str_of(mem_strndup(t->name.ptr, t->name.len), t->name.len);
-    p->number = number;
-    lock_init(&p->append_lock, LOCK_PARTITION);
-    lock_init(&p->lock, LOCK_PURGATORY);
-    list_init(&p->waiting_appends);
-    list_init(&p->waiting_fetches);
-    open_log(pt, p, ct);
-    apply_config(p, ct);
-    lead(p, t->partitions[number].leader_epoch);
-    if (p->pl != NULL) {
+    struct partition *p = owner;
+    int64_t written = 0;
+    lock_take(&p->append_lock);
+    p->is_staged = false;
+    int r = plog_write(p->pl, &written);
+    if (r < 0) {
         struct plog_offsets offsets;
         plog_offsets(p->pl, &offsets);
-        /* We are the only replica: what is stable is committed; in page-cache mode, what is
-         * written. */
-        p->high_watermark = atomic_load(&p->is_durable) ? offsets.flushed : offsets.written;
-        IGNORE(plog_advance_high_watermark(p->pl, p->high_watermark));
+        fail_appends(p, offsets.log_end, KAFKA_ERROR_KAFKA_STORAGE_ERROR, io);
     }
-    lock_take(&pt->lock);
-    hmap_insert(&pt->map, &p->node, partition_hash(pt, &p->topic_id, number));
-    lock_give(&pt->lock);
-}
-
-struct removal {
-    struct job job;
-    struct partition *p; /* the table's reference */
-    char path[4200];     /* of the renamed directory; "" none */
-};
-
-static void run_removal(struct job *j)
-{
-    struct removal *rm = container_of(j, struct removal, job);
-    struct broker *br = rm->p->br;
-    partition_unref(rm->p);
-    if (rm->path[0] != '\0') {
-        int r = fs_remove_tree(br->fs, rm->path);
-        if (r < 0) {
-            LOG_WARN(br->logger, FAC_STORAGE,
-                     "directory %s of a deleted partition cannot be removed: %s; it is tried again "
-                     "at the next start",
-                     rm->path, err_text(r));
-        }
-    }
-    mem_free(rm);
-}
-
-static void
-remove_partition(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
-{
-    lock_take(&pt->lock);
-    struct partition *p = find_locked(pt, topic_id, number);
-    if (p != NULL) {
-        hmap_remove(&pt->map, &p->node);
-    }
-    lock_give(&pt->lock);
-    if (p == NULL) {
+    lock_give(&p->append_lock);
+    if (r < 0) {
+        io_thread_report_storage(io, p->topic, p->number, r);
         return;
     }
-    atomic_store_explicit(&p->is_deleted, true, memory_order_release);
-    struct removal *rm = mem_zalloc(sizeof(*rm));
-    rm->p = p;
-    if (p->pl != NULL) {
-        int r = plog_mark_deleted(p->pl, rm->path, sizeof(rm->path));
-        if (r < 0) {
-            LOG_WARN(pt->br->logger, FAC_STORAGE,
-                     "partition " STR_FMT "-%d: directory cannot be renamed: %s", STR_ARG(p->topic),
-                     number, err_text(r));
-            rm->path[0] = '\0';
-        }
-        pt->has_stale_starts |= log_dir_forget(p->ld, p->topic, number);
+    if (atomic_load_explicit(&p->is_durable, memory_order_relaxed)) {
+        group_commit_flush(p->br->group_commit, p->pl);
+        return;
     }
-    partition_wake_all(p);
-    rm->job.run = run_removal;
-    background_post(pt->br->background, &rm->job);
-}
-
-static bool holds_us(const struct broker *br, const struct image_partition *ip)
-{
-    for (int32_t i = 0; i < ip->replicas_count; i++) {
-        if (ip->replicas[i] == br->node_id) {
-            return true;
+    raise_high_watermark(p, written, io);
+    int64_t flush_messages = atomic_load_explicit(&p->flush_messages, memory_order_relaxed);
+    if (flush_messages < INT64_MAX) {
+        struct plog_offsets offsets;
+        plog_offsets(p->pl, &offsets);
+        if (written - offsets.flushed >= flush_messages) {
+            group_commit_flush(p->br->group_commit, p->pl);
         }
     }
-    return false;
-}
-
-static void on_topic_created(void *ctx, const struct image_topic *t)
-{
-    struct apply *a = ctx;
-    struct topic_effective ct;
-    topic_config(a, t->name, &ct);
-    for (int32_t i = 0; i < t->partitions_count; i++) {
-        if (holds_us(a->pt->br, &t->partitions[i])) {
-            create_partition(a->pt, &ct, t, i);
-        }
+    int64_t flush_ms = atomic_load_explicit(&p->flush_ms, memory_order_relaxed);
+    if (flush_ms < INT64_MAX &&
+        !atomic_exchange_explicit(&p->is_flush_due, true, memory_order_relaxed)) {
+        io_thread_flush_later(io, flush_ms, &partition_duties, partition_ref(p));
     }
 }
 
-static void on_topic_deleted(void *ctx, const struct image_topic *t)
+static void flush_later(struct io_thread *io, void *owner)
 {
-    struct apply *a = ctx;
-    for (int32_t i = 0; i < t->partitions_count; i++) {
-        remove_partition(a->pt, &t->id, i);
+    struct partition *p = owner;
+    (void)io;
+    atomic_store_explicit(&p->is_flush_due, false, memory_order_relaxed);
+    if (!atomic_load(&p->is_deleted)) {
+        group_commit_flush(p->br->group_commit, p->pl);
     }
 }
 
-static void
-on_topic_changed(void *ctx, const struct image_topic *before, const struct image_topic *after)
+static void release(void *owner)
 {
-    struct apply *a = ctx;
-    struct topic_effective ct;
-    topic_config(a, after->name, &ct);
-    for (int32_t i = 0; i < after->partitions_count; i++) {
-        bool had = i < before->partitions_count && holds_us(a->pt->br, &before->partitions[i]);
-        bool has = holds_us(a->pt->br, &after->partitions[i]);
-        if (has && !had) {
-            create_partition(a->pt, &ct, after, i);
-        } else if (had && !has) {
-            remove_partition(a->pt, &after->id, i);
-        } else if (has && before->partitions[i].leader_epoch != after->partitions[i].leader_epoch) {
-            struct partition *p = partition_find(a->pt, &after->id, i);
-            if (p != NULL) {
-                lead(p, after->partitions[i].leader_epoch);
-            }
-            partition_unref(p);
+    partition_unref(owner);
+}
+
+static const struct log_duties partition_duties = {.write = write_log,
+                                                   .flush = flush_later,
+                                                   .release = release};
+
+int partition_append_validated(struct partition *p,
+                               struct io_thread *io,
+                               const struct plog_append *in,
+                               struct validate_result *validated,
+                               struct plog_append_result *ret,
+                               struct waiter *w)
+{
+    check(p->pl != NULL);
+    lock_take(&p->append_lock);
+    int r = plog_append_validated(p->pl, in, validated, ret);
+    if (r == 0 && ret->error == KAFKA_ERROR_NONE) {
+        if (w != NULL) {
+            w->offset = ret->last_offset + 1;
+            add_append_waiter(p, w, io);
+        }
+        if (!p->is_staged && !ret->is_duplicate) {
+            p->is_staged = true;
+            io_thread_add_dirty(io, p->pl, &partition_duties, partition_ref(p));
         }
     }
+    lock_give(&p->append_lock);
+    return r;
 }
 
-/* A broker's configs are the defaults of all topics. */
-static void apply_config_to_all(struct apply *a)
+void partition_flushed(struct partition *p, int64_t flushed, int err)
 {
-    struct partition **all = NULL;
-    size_t count = 0;
-    partition_all(a->pt, &all, &count);
-    for (size_t i = 0; i < count; i++) {
-        struct topic_effective ct;
-        topic_config(a, all[i]->topic, &ct);
-        apply_config(all[i], &ct);
-        partition_unref(all[i]);
+    if (err < 0) {
+        enum kafka_error error = atomic_load_explicit(&p->is_deleted, memory_order_relaxed)
+                                     ? KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION
+                                     : KAFKA_ERROR_KAFKA_STORAGE_ERROR;
+        lock_take(&p->append_lock);
+        fail_appends(p, -1, error, NULL);
+        lock_give(&p->append_lock);
+        return;
     }
-    mem_free(all);
-    background_retention_soon(a->pt->br->background);
+    raise_high_watermark(p, flushed, NULL);
 }
 
-static void on_config_changed(void *ctx, enum config_resource_type type, struct str name)
+bool partition_wait(struct partition *p, struct waiter *w)
 {
-    struct apply *a = ctx;
-    if (type == CONFIG_RESOURCE_TOPIC) {
-        const struct image_topic *t = image_topic_by_name(a->after, name);
-        if (t == NULL) {
-            return;
-        }
-        struct topic_effective ct;
-        topic_config(a, name, &ct);
-        for (int32_t i = 0; i < t->partitions_count; i++) {
-            struct partition *p = partition_find(a->pt, &t->id, i);
-            if (p != NULL) {
-                apply_config(p, &ct);
-            }
-            partition_unref(p);
-        }
-        background_retention_soon(a->pt->br->background);
-    } else if (type == CONFIG_RESOURCE_BROKER) {
-        if (a->pt->br->on_configs != NULL) {
-            a->pt->br->on_configs(a->pt->br, a->after);
-        }
-        apply_config_to_all(a);
+    bool waits = false;
+    lock_take(&p->lock);
+    if (p->high_watermark <= w->offset &&
+        !atomic_load_explicit(&p->is_deleted, memory_order_relaxed)) {
+        list_push_back(&p->waiting_fetches, &w->link);
+        waits = true;
     }
+    lock_give(&p->lock);
+    return waits;
 }
 
-static void on_features_changed(void *ctx)
+void waiter_cancel(struct waiter *w)
 {
-    (void)ctx; /* no feature level changes what a partition does */
+    lock_take(&w->p->lock);
+    list_remove(&w->link);
+    lock_give(&w->p->lock);
+    io_thread_cancel_ready(w->io, w);
 }
 
-void partition_apply_image(struct partition_table *pt,
-                           const struct image *before,
-                           struct image *after)
+/* The partition is gone (topic deleted): nobody shall wait for it. */
+void partition_wake_all(struct partition *p)
 {
-    struct apply a = {.pt = pt, .after = after};
-    const struct image_change change = {
-        .topic_created = on_topic_created,
-        .topic_deleted = on_topic_deleted,
-        .topic_changed = on_topic_changed,
-        .config_changed = on_config_changed,
-        .features_changed = on_features_changed,
-    };
-    image_compare(before, after, &change, &a);
-    save_stale_starts(pt);
+    fail_appends(p, -1, KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
 }

@@ -1,7 +1,6 @@
 /*
  * A partition that this broker holds: the rules between requests and the log (Kafka's Partition and
- * ReplicaManager). Found by topic id and number in the partition table; made and removed by the
- * metadata thread when an image says so, before anybody is answered about it.
+ * ReplicaManager). Made, found and removed in partition_table.h.
  *
  * Appends: any io thread stages under `append_lock`; the thread that staged first writes at the end
  * of its turn; a waiter is put in place under the same lock, so that a failed write finds everybody
@@ -19,7 +18,7 @@
 #include "base/list.h"
 #include "base/sync.h"
 #include "base/uuid.h"
-#include "meta/image.h"
+#include "broker/waiter.h"
 #include "storage/plog.h"
 
 #include <stdatomic.h>
@@ -49,50 +48,16 @@ struct partition {
     _Atomic bool is_deleted;
     _Atomic bool is_durable;        /* acks wait for the disk */
     _Atomic bool is_compacted_only; /* cleanup.policy=compact without delete */
-    _Atomic int64_t uncheckpointed; /* bytes of it that background.c has counted */
+    _Atomic int64_t uncheckpointed; /* bytes of it that upkeep has counted */
     _Atomic int64_t flush_ms;  /* page-cache mode: a flush is asked for so long after a write */
     _Atomic bool is_flush_due; /* an io thread will ask for it */
     _Atomic int64_t
         flush_messages; /* page-cache mode: a flush is asked for after so many records */
 };
 
-/* A request's interest in one partition. Lives in the request's arena. */
-struct waiter {
-    struct list link;               /* in the partition's list; under its lock */
-    struct list ready_link;         /* in the io thread's list of ready ones; under its lock */
-    struct partition *p;            /* a reference */
-    struct io_thread *io;           /* where the request lives */
-    struct request *rq;             /* NULL: nobody's, but the coordinator's */
-    int64_t offset;                 /* appends: wakes when high_watermark >= offset */
-    enum kafka_error error;         /* set before wake when the append failed */
-    void (*wake)(struct waiter *w); /* on the io thread */
-};
-
-struct partition_table;
-
-struct partition_table *partition_table_new(struct broker *br);
-/* Before anybody is served: what a kill left written but not known to be stable becomes stable in
- * one round, so that every acknowledged record is seen from the first answer on. */
-void partition_table_settle(struct partition_table *pt);
-/* The end: flushes (when clean) and closes all logs. No other thread is left. */
-void partition_table_close(struct partition_table *pt, bool is_clean);
-struct partition_table *partition_table_free(struct partition_table *pt);
-
-/* A new reference or NULL. Any thread. */
-struct partition *
-partition_find(struct partition_table *pt, const struct uuid *topic_id, int32_t number);
+/* The last one to let go closes what is open of it. Any thread. */
 struct partition *partition_ref(struct partition *p);
 struct partition *partition_unref(struct partition *p);
-
-/* All of them, each with a new reference, into mem_alloc'ed memory. */
-void partition_all(struct partition_table *pt, struct partition ***ret, size_t *ret_count);
-size_t partition_count(struct partition_table *pt);
-
-/* The metadata thread: makes what `after` has and `before` (NULL: nothing) has not, removes what is
- * gone, applies configs. */
-void partition_apply_image(struct partition_table *pt,
-                           const struct image *before,
-                           struct image *after);
 
 /* Stages one validated batch (plog_validate) and, when `w` is not NULL and the batch was taken,
  * puts it in place to be woken when the batch is acknowledged (w->wake may be called within this
@@ -103,8 +68,6 @@ must_check int partition_append_validated(struct partition *p,
                                           struct validate_result *validated,
                                           struct plog_append_result *ret,
                                           struct waiter *w);
-/* End of the turn of the io thread that staged first. */
-void partition_write(struct partition *p, struct io_thread *io);
 /* The flusher's word: until where the log is on stable storage, or that it failed. Any thread. */
 void partition_flushed(struct partition *p, int64_t flushed, int err);
 

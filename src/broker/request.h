@@ -21,16 +21,16 @@
 #include "base/mem.h"
 #include "base/timers.h"
 #include "broker/background.h"
+#include "broker/io_thread.h"
 #include "meta/image.h"
 #include "net/conn.h"
 #include "wire/cursor.h"
 #include "wire/gen/api.h"
+#include "wire/gen/errors.h"
 #include "wire/gen/messages.h"
 
 struct broker;
 struct broker_listener;
-struct dispatch_conn;
-struct io_thread;
 
 enum request_verdict {
     REQUEST_DONE,
@@ -39,12 +39,23 @@ enum request_verdict {
     REQUEST_SILENT,
 };
 
+/* What is known of a connection; net's user pointer. */
+struct request_conn {
+    struct io_thread *io;
+    const struct broker_listener *listener;
+    uint32_t started;   /* requests that are not answered yet */
+    uint32_t exclusive; /* those among them that nothing may overtake */
+    int16_t kind;       /* API of those that were started last */
+    uint32_t slots;     /* requests that net still knows */
+    bool is_closed;
+};
+
 struct request {
-    struct conn_slot slot;      /* order of answers */
-    struct dispatch_conn *conn; /* of its connection; borrowed */
-    struct io_thread *io;       /* loop-local state: loop, image of the turn, free requests */
-    struct broker *br;          /* borrowed */
-    struct blob *blob;          /* a reference: holds the frame */
+    struct conn_slot slot;     /* order of answers */
+    struct request_conn *conn; /* borrowed */
+    struct io_thread *io;      /* loop-local state: loop, image of the turn, free requests */
+    struct broker *br;         /* borrowed */
+    struct blob *blob;         /* a reference: holds the frame */
     const struct api_info *api;
     int16_t version; /* of the body */
     int32_t correlation_id;
@@ -60,8 +71,7 @@ struct request {
                                                request_drop. May be NULL: then the work goes on and
                                                request_finish drops the answer */
     bool is_abandoned;
-    bool is_settled;  /* answered, or never to be */
-    struct list link; /* for whoever parks it */
+    bool is_settled; /* answered, or never to be */
     struct image
         *image; /* a reference, of one that a worker has or had; NULL: the image of the turn */
     struct heavy_task heavy;      /* of dispatch, while a worker has it */
@@ -70,8 +80,9 @@ struct request {
     int encode_result;            /* negative: it could not */
     enum request_verdict verdict; /* of the handler, where a worker ran it */
     bool is_decoded;
-    bool is_alone;  /* of dispatch: its connection starts nothing until it is answered */
-    int64_t charge; /* to background_give at its end */
+    bool is_alone;       /* of dispatch: its connection starts nothing until it is answered */
+    int64_t charge;      /* to background_give at its end */
+    struct io_step step; /* of request_go_on */
     void (*go_on)(struct request *rq);
     /* Each once, on the thread that encodes the answer, a worker where it is long; may be NULL. The
      * first puts it together, the second lets go of what it borrowed (also when it could not be
@@ -80,12 +91,33 @@ struct request {
     void (*after_encoding)(struct request *rq);
 };
 
+/* A request that begins on this connection. */
+struct request *request_start(struct io_thread *io, struct conn *cn, const struct api_info *api);
+/* Its answer has left: the memory goes back. */
+void request_release(struct request *rq);
+/* The last of a connection that is closed frees what is known of it. */
+void request_conn_release(struct request_conn *rc);
+
+/* While held, the request's connection starts nothing else. */
+void request_hold(struct request *rq);
+void request_release_hold(struct request *rq);
+
+/* A worker: encodes rq->response; nothing but the answer is needed any more. */
+void request_encode(struct request *rq);
+/* What request_encode has made is answered; on the loop. */
+void request_answer_encoded(struct request *rq);
+
 /* Encodes rq->response and answers; the request is recycled at the end of the turn. */
 void request_finish(struct request *rq);
 /* Calls go_on(rq) in the next turn, in a slice that it shares with others like it: it does a piece
- * of its work, and looks at loop_slice_is_over. Uses rq->link; the connection may go meanwhile
- * (on_abandon). */
+ * of its work, and looks at loop_slice_is_over. The connection may go meanwhile (on_abandon). */
 void request_go_on(struct request *rq, void (*go_on)(struct request *rq));
+/* work() runs on a worker as a heavy task, which has the request and its arena to itself; then
+ * done() on the request's loop. The connection may have gone in between: request_finish drops the
+ * answer. */
+void request_offload(struct request *rq,
+                     void (*work)(struct request *rq),
+                     void (*done)(struct request *rq));
 /* The image that the request uses throughout. */
 struct image *request_image(struct request *rq);
 /* Closes the connection when this request's turn comes. */

@@ -302,3 +302,14 @@ def test_retention_deletes_and_the_log_start_survives_a_kill(env):
         assert start > 0, 'the start went back'
         expect([offset for offset, _, _ in found], list(range(start, 40)))
         expect(found[-1][2], value_of('o', 39, 200000))
+
+
+def test_a_topic_that_is_deleted_while_its_flush_is_due_lets_the_broker_stop(env):
+    """flush.ms of an hour, a record, the topic deleted: a loop is the last to hold the log, and lets go at the end."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            c.create_topic('t', 1, {'flush.ms': '3600000', 'flush.messages': '1000000'})
+            expect(c.produce('t', 0, batch([b'v'])), 0)
+            c.delete_topic('t')
+        expect(broker.stop(), 0)
+        expect(broker.complaints(), [])

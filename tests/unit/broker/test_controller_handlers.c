@@ -9,7 +9,6 @@
 #include "base/err.h"
 #include "broker/broker.h"
 #include "broker/config.h"
-#include "broker/dispatch.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "meta/bootstrap.h"
@@ -21,7 +20,7 @@ struct world {
     struct broker br;
     struct broker_listener listener;
     struct io_thread io;
-    struct dispatch_conn conn;
+    struct request_conn conn;
     struct arena arena;
     struct request rq;
     uint64_t random;

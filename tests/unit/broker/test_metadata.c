@@ -10,9 +10,11 @@
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/config.h"
+#include "broker/group_commit.h"
 #include "broker/log_dirs.h"
 #include "broker/metadata.h"
 #include "broker/partition.h"
+#include "broker/partition_table.h"
 #include "meta/controller.h"
 #include "meta/features.h"
 #include "net/loop.h"
@@ -105,6 +107,17 @@ static void prepare(struct world *w)
     assert_int_equal(loop_new(&options, &w->lp), 0);
 }
 
+static void on_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
+{
+    (void)ctx;
+    partition_flushed(plog_owner(pl), flushed, err);
+}
+
+static void on_image(struct broker *br, const struct image *before, struct image *after)
+{
+    partition_apply_image(br->partitions, before, after);
+}
+
 /* Everything up to the first image; the thread does not run yet. */
 static int open_broker(struct world *w)
 {
@@ -115,7 +128,10 @@ static int open_broker(struct world *w)
         return r;
     }
     w->br.partitions = partition_table_new(&w->br);
-    w->br.background = background_new(&w->br);
+    w->br.group_commit = group_commit_new(&w->env, on_flushed, NULL);
+    assert_int_equal(group_commit_start(w->br.group_commit), 0);
+    const struct background_options threads = {.clock = w->br.clock, .answers = &w->br.answers};
+    w->br.background = background_new(&threads);
     assert_int_equal(background_start(w->br.background), 0);
     struct log_dir_entry *dirs;
     size_t count;
@@ -123,7 +139,7 @@ static int open_broker(struct world *w)
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(log_dir_begin(dirs[i].ld), 0);
     }
-    r = metadata_open(&w->br, &w->md, w->error, sizeof(w->error));
+    r = metadata_open(&w->br, on_image, &w->md, w->error, sizeof(w->error));
     if (r >= 0) {
         w->br.metadata = w->md;
         metadata_set_fatal(w->md, on_fatal, w);
@@ -145,6 +161,7 @@ static void close_broker(struct world *w, bool is_clean)
     }
     if (w->br.background != NULL) {
         background_stop(w->br.background);
+        group_commit_stop(w->br.group_commit);
     }
     loop_turn(w->lp, false);
     if (w->br.partitions != NULL) {
@@ -155,6 +172,7 @@ static void close_broker(struct world *w, bool is_clean)
     w->br.log_dirs = log_dirs_close(w->br.log_dirs, is_clean);
     w->br.partitions = partition_table_free(w->br.partitions);
     w->br.background = background_free(w->br.background);
+    w->br.group_commit = group_commit_free(w->br.group_commit);
     w->lp = loop_free(w->lp);
     fd_cache_free(w->env.fds);
     w->is_thread_started = false;

@@ -1,0 +1,222 @@
+/*
+ * Upkeep of the logs; see upkeep.h. It stands above partitions, directories and the threads that
+ * work for them: they know nothing of each other, and it knows all.
+ *
+ * Kafka: LogManager (cleanupLogs, checkpointRecoveryOffsets), LogDirFailureChannel.
+ */
+#include "broker/upkeep.h"
+
+#include "base/err.h"
+#include "broker/background.h"
+#include "broker/broker.h"
+#include "broker/config.h"
+#include "broker/log_dirs.h"
+#include "broker/metadata.h"
+#include "broker/partition.h"
+#include "broker/partition_table.h"
+
+#define RETENTION_FIRST_MS 30000 /* as Kafka's log.initial.task.delay.ms */
+
+struct upkeep {
+    struct broker *br;
+    int64_t retention_interval_ms;   /* constant */
+    _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint */
+    _Atomic bool checkpoint_queued;
+    struct job checkpoint_job;
+};
+
+/* ---- checkpoints ---- */
+
+/* Those whose logs lie in this directory; live ones alone, or all. */
+static size_t logs_of(const struct log_dir *ld,
+                      struct partition *const *all,
+                      size_t count,
+                      bool is_live,
+                      struct plog **ret)
+{
+    size_t here = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (all[i]->pl != NULL && all[i]->ld == ld &&
+            !(is_live && atomic_load(&all[i]->is_deleted))) {
+            ret[here++] = all[i]->pl;
+        }
+    }
+    return here;
+}
+
+void upkeep_checkpoint(struct broker *br)
+{
+    struct log_dir_entry *dirs = NULL;
+    size_t dirs_count = 0;
+    log_dirs_entries(br->log_dirs, &dirs, &dirs_count);
+    struct partition **all = NULL;
+    size_t count = 0;
+    partition_all(br->partitions, &all, &count);
+    struct plog **logs = mem_array(count + 1, sizeof(*logs));
+    for (size_t d = 0; d < dirs_count; d++) {
+        if (dirs[d].ld == NULL || atomic_load(&dirs[d].is_offline)) {
+            continue;
+        }
+        size_t here = logs_of(dirs[d].ld, all, count, true, logs);
+        int r = log_dir_checkpoint(dirs[d].ld, logs, here);
+        if (r < 0) {
+            LOG_WARN(br->logger, FAC_STORAGE,
+                     "checkpoints of %s were not written: %s; a start after a kill scans more",
+                     dirs[d].path, err_text(r));
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        partition_unref(all[i]);
+    }
+    mem_free(logs);
+    mem_free(all);
+}
+
+void upkeep_note_starts(struct broker *br, struct partition *const *all, size_t count)
+{
+    struct log_dir_entry *dirs = NULL;
+    size_t dirs_count = 0;
+    log_dirs_entries(br->log_dirs, &dirs, &dirs_count);
+    struct plog **logs = mem_array(count + 1, sizeof(*logs));
+    for (size_t d = 0; d < dirs_count; d++) {
+        size_t here = logs_of(dirs[d].ld, all, count, false, logs);
+        if (here > 0 && !atomic_load(&dirs[d].is_offline)) {
+            log_dirs_note_starts(br->log_dirs, &dirs[d], logs, here);
+        }
+    }
+    mem_free(logs);
+}
+
+static void run_checkpoint(struct job *j)
+{
+    struct upkeep *up = container_of(j, struct upkeep, checkpoint_job);
+    atomic_store(&up->unscanned_bytes, 0);
+    atomic_store(&up->checkpoint_queued, false);
+    if (up->br->log_dirs != NULL) { /* else they are closed, and that has written them */
+        upkeep_checkpoint(up->br);
+    }
+}
+
+/* ---- after a flush ---- */
+
+static void fail_directory(struct broker *br, const struct log_dir *ld, int err)
+{
+    const struct log_dir_entry *dir = log_dirs_fail(br->log_dirs, ld, err);
+    if (dir == NULL) {
+        return;
+    }
+    struct partition **all = NULL;
+    size_t count = 0;
+    partition_all(br->partitions, &all, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i]->pl != NULL && all[i]->ld == ld) {
+            plog_set_offline(all[i]->pl);
+            partition_flushed(all[i], 0, ERR_OFFLINE);
+        }
+        partition_unref(all[i]);
+    }
+    mem_free(all);
+    struct arena arena = {0};
+    if (strcmp(metadata_dir(br, &arena), dir->path) == 0 && br->on_fatal != NULL) {
+        br->on_fatal(br, err);
+    }
+    arena_release(&arena);
+}
+
+void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
+{
+    struct upkeep *up = ctx;
+    struct partition *p = plog_owner(pl);
+    partition_flushed(p, flushed, err);
+    if (err < 0) {
+        /* A log that is being deleted is offline, under another name: no news of the disk. */
+        if (!atomic_load(&p->is_deleted)) {
+            fail_directory(up->br, p->ld, err);
+        }
+        return;
+    }
+    int64_t bytes = plog_uncheckpointed_bytes(pl);
+    int64_t before = atomic_exchange_explicit(&p->uncheckpointed, bytes, memory_order_relaxed);
+    int64_t grown = bytes > before ? bytes - before : 0;
+    if (atomic_fetch_add(&up->unscanned_bytes, grown) + grown >= UPKEEP_CHECKPOINT_BYTES &&
+        !atomic_exchange(&up->checkpoint_queued, true)) {
+        background_post(up->br->background, &up->checkpoint_job);
+    }
+}
+
+/* ---- retention ---- */
+
+int64_t upkeep_retention_wait(int64_t now_ms, int64_t interval_ms, int64_t earliest_ms)
+{
+    return earliest_ms == INT64_MAX ? INT64_MAX : max_i64(interval_ms, earliest_ms - now_ms);
+}
+
+int64_t upkeep_pass(void *ctx)
+{
+    struct upkeep *up = ctx;
+    struct broker *br = up->br;
+    int64_t earliest_ms = INT64_MAX;
+    struct partition **all = NULL;
+    size_t count = 0;
+    partition_all(br->partitions, &all, &count);
+    int64_t now_ms = clock_now_ms(br->clock);
+    for (size_t i = 0; i < count; i++) {
+        struct partition *p = all[i];
+        if (p->pl != NULL && !atomic_load(&p->is_deleted) && !plog_is_offline(p->pl)) {
+            int r = plog_apply_retention(p->pl, now_ms);
+            if (r < 0) {
+                LOG_WARN(br->logger, FAC_STORAGE,
+                         "retention of " STR_FMT "-%d failed: %s; tried again at the next pass",
+                         STR_ARG(p->topic), p->number, err_text(r));
+            } else if (r > 0) {
+                LOG_INFO(br->logger, FAC_STORAGE, "retention of " STR_FMT "-%d removed %d segments",
+                         STR_ARG(p->topic), p->number, r);
+            }
+            earliest_ms = min_i64(earliest_ms, plog_next_expiry(p->pl));
+        }
+        partition_unref(p);
+    }
+    mem_free(all);
+    return upkeep_retention_wait(now_ms, up->retention_interval_ms, earliest_ms);
+}
+
+/* Any thread, often: rolls of busy logs come here and find a pass already due within the interval.
+ */
+static void on_grown(void *ctx)
+{
+    struct upkeep *up = ctx;
+    background_pass_within(up->br->background, up->retention_interval_ms);
+}
+
+void upkeep_retention_soon(struct upkeep *up)
+{
+    background_pass_within(up->br->background, RETENTION_FIRST_MS);
+}
+
+static void on_retention(struct broker *br)
+{
+    upkeep_retention_soon(br->upkeep);
+}
+
+struct upkeep *upkeep_new(struct broker *br)
+{
+    struct upkeep *up = mem_zalloc(sizeof(*up));
+    up->br = br;
+    up->retention_interval_ms = config_get_int(br->config, "log.retention.check.interval.ms");
+    up->checkpoint_job.run = run_checkpoint;
+    br->env->on_grown = on_grown;
+    br->env->on_grown_ctx = up;
+    br->on_retention = on_retention;
+    return up;
+}
+
+struct upkeep *upkeep_free(struct upkeep *up)
+{
+    if (up == NULL) {
+        return NULL;
+    }
+    up->br->env->on_grown = NULL;
+    up->br->on_retention = NULL;
+    mem_free(up);
+    return NULL;
+}

@@ -1,0 +1,47 @@
+/*
+ * What a broker does for its logs beside requests: what follows a flush (acknowledgements; a disk
+ * that fails; bytes counted towards the next checkpoint), checkpoints, and the passes of retention.
+ * It gives background and group_commit the functions that they call: upkeep_pass, upkeep_flushed.
+ */
+#ifndef BROKER_UPKEEP_H
+#define BROKER_UPKEEP_H
+
+#include "base/base.h"
+
+struct broker;
+struct partition;
+struct plog;
+struct upkeep;
+
+/* Flushed bytes of all logs together after which recovery points are persisted: what a start after
+ * a kill has to scan at most. */
+#define UPKEEP_CHECKPOINT_BYTES (INT64_C(64) << 20)
+
+/* Before a log is opened: it hears from br->env of logs that grow, and from br->on_retention. */
+struct upkeep *upkeep_new(struct broker *br);
+/* After background and group_commit have ended. */
+struct upkeep *upkeep_free(struct upkeep *up);
+
+/* Something may have become older than its retention allows: a pass soon, and then as often as
+ * something can. Any thread. */
+void upkeep_retention_soon(struct upkeep *up);
+
+/* One pass over all logs (ctx: the upkeep); how long until the next one is due. A worker. */
+int64_t upkeep_pass(void *ctx);
+/* The log is on stable storage until there, or why it went offline. After a failed sync the whole
+ * directory goes offline, as log_dirs_fail tells: who waits for one of its logs gets
+ * KAFKA_STORAGE_ERROR, and when the metadata log lies there the broker cannot go on (br->on_fatal).
+ * The thread of group_commit. */
+void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err);
+
+/* Recovery points, log starts, high watermarks of everything that changed. Blocking. */
+void upkeep_checkpoint(struct broker *br);
+/* The log starts of these partitions alone. Blocking. */
+void upkeep_note_starts(struct broker *br, struct partition *const *all, size_t count);
+
+/* How long after a pass the next one is due, in ms: not before the interval has gone by, nor before
+ * the earliest time (of the clock that shows now_ms) at which a log could lose something.
+ * INT64_MAX: nothing can, none is due. */
+int64_t upkeep_retention_wait(int64_t now_ms, int64_t interval_ms, int64_t earliest_ms);
+
+#endif

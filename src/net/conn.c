@@ -222,7 +222,7 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     op->request_bytes_max = op->request_bytes_max == 0 ? 100 << 20 : op->request_bytes_max;
     /* A length is a positive int32; larger limits would let the sign through. */
     op->request_bytes_max = min_size(op->request_bytes_max, INT32_MAX);
-    op->started_max = op->started_max == 0 ? 64 : op->started_max;
+    op->started_max = op->started_max == 0 ? 128 : op->started_max;
     op->unsent_bytes_max = op->unsent_bytes_max == 0 ? 256 << 10 : op->unsent_bytes_max;
     cs->pool = blob_pool_new(lp, op->memory);
     blob_pool_set_reaper(cs->pool, op->reap, op->reap_ctx);

@@ -97,7 +97,7 @@ struct conn_options {
     void (*reap)(void *ctx, struct job *j); /* runs j elsewhere (blob_pool.h); NULL: nobody does */
     void *reap_ctx;
     size_t request_bytes_max; /* socket.request.max.bytes; 0: 100 MiB */
-    size_t started_max;       /* unanswered requests of a connection; 0: 64 */
+    size_t started_max;       /* unanswered requests of a connection; 0: 128 */
     size_t unsent_bytes_max;  /* beyond it a connection is not read; 0: 256 KiB */
     /* Counts the bytes of memory in answers that have not left. Above its max a connection is read
      * only when all its answers have left, and one that does not take its answers is closed after a

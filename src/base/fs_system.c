@@ -21,10 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPARE_TRIES \
-    200 /* of a millisecond: what holds all descriptors that long is not passing by */
-
 enum {
+    SPARE_TRIES = 200, /* of a millisecond: what holds all descriptors so long is not passing by */
     FS_PAGE_BYTES = 4096,
     FS_MINCORE_PAGES = 1024, /* looked at by one mincore */
     FS_CACHESTAT_CALL =

@@ -244,20 +244,6 @@ void mailbox_take(struct mailbox *m, struct list *to)
     lock_give(&m->lock);
 }
 
-size_t mailbox_run(struct mailbox *m)
-{
-    struct list jobs;
-    list_init(&jobs);
-    mailbox_take(m, &jobs);
-    size_t n = 0;
-    for (struct list *node = list_pop_front(&jobs); node != NULL; node = list_pop_front(&jobs)) {
-        struct job *j = list_entry(node, struct job, node);
-        n++;
-        j->run(j);
-    }
-    return n;
-}
-
 void mailbox_close(struct mailbox *m)
 {
     lock_take(&m->lock);

@@ -92,8 +92,6 @@ struct mailbox {
 void mailbox_init(struct mailbox *m, size_t max, void (*wake)(void *ctx), void *ctx);
 void mailbox_release(struct mailbox *m);                        /* must be empty */
 must_check bool mailbox_post(struct mailbox *m, struct job *j); /* false: full or closed */
-size_t mailbox_run(
-    struct mailbox *m); /* runs what is there now, on the calling thread; returns how many */
 /* Moves what is there now behind the jobs in `to`; the caller runs them. */
 void mailbox_take(struct mailbox *m, struct list *to);
 void mailbox_close(struct mailbox *m); /* later posts are refused; what is in it can still be run */

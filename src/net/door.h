@@ -11,7 +11,8 @@
  * that nobody else serves it. Anything but a socket is left alone and is an error.
  *
  * Bounds: bytes of a line, connections (above it newcomers wait in the backlog), time: a connection
- * must send a whole line, and take some of its answer, every so often. Idle it has no timer.
+ * must send a whole line, and take some of its answer, every so often. Without connections a door
+ * has no timer.
  *
  * Threads: those of the loop; door_answer_from from any.
  */

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "base/err.h"
+#include "storage/side_file.h"
 
 enum {
     CHECKPOINT_FILE_MAX = 256 << 20,
@@ -59,12 +60,8 @@ int checkpoint_read(struct fs *fs,
         return err == -EFBIG ? ERR_MALFORMED : err;
     }
     struct str rest = str_of(bytes, len);
-    struct str version;
-    struct str count_text;
     int64_t count;
-    if (len == 0 || bytes[len - 1] != '\n' || !str_split(&rest, '\n', &version) ||
-        !str_is(version, "0") || !str_split(&rest, '\n', &count_text) ||
-        str_to_i64(count_text, &count) < 0 || count < 0 || (uint64_t)count != count_lines(rest)) {
+    if (!side_file_head(&rest, &count) || (uint64_t)count != count_lines(rest)) {
         return ERR_MALFORMED;
     }
     struct checkpoint_entry *entries =

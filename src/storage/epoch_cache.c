@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "storage/side_file.h"
 
 void epoch_cache_init(struct epoch_cache *ec)
 {
@@ -182,12 +183,8 @@ int epoch_cache_load(struct epoch_cache *ec, struct fs *fs, const char *path)
         return err == -EFBIG ? ERR_MALFORMED : err;
     }
     struct str rest = str_of(bytes, len);
-    struct str version;
-    struct str count_text;
     int64_t count;
-    if (len == 0 || bytes[len - 1] != '\n' || !str_split(&rest, '\n', &version) ||
-        !str_is(version, "0") || !str_split(&rest, '\n', &count_text) ||
-        str_to_i64(count_text, &count) < 0 || count < 0) {
+    if (!side_file_head(&rest, &count)) {
         return ERR_MALFORMED;
     }
     err = parse_entries(ec, rest, count);

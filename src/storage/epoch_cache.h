@@ -21,10 +21,9 @@ struct epoch_cache {
     struct epoch_entry *entries; /* owned */
     size_t count;
     size_t cap;
-    size_t
-        saved_count; /* entries that the file holds, when is_dirty only says that there are more */
-    bool is_dirty;   /* the file holds something else */
-    bool is_rewritten; /* entries of the file were changed or dropped */
+    size_t saved_count; /* entries of the file, when is_dirty only says that there are more */
+    bool is_dirty;      /* the file holds something else */
+    bool is_rewritten;  /* entries of the file were changed or dropped */
 };
 
 void epoch_cache_init(struct epoch_cache *ec);

@@ -4,9 +4,9 @@
  *   X.deleted   deleted; unlinked
  *   X.tmp       a replacement that never happened; unlinked
  *   X.cleaned   a compaction that did not finish; unlinked
- *   X.swap      a compaction that finished: its result is in place of the segments in its offset
- * range, which are unlinked, and the suffix goes; unless a .cleaned with the same or a smaller base
- * says that the group was not complete
+ *   X.swap      a compaction that finished: its result is in place of the segments in its
+ *               offset range, which are unlinked, and the suffix goes; unless a .cleaned with the
+ *               same or a smaller base says that the group was not complete
  */
 #include "storage/leftovers.h"
 

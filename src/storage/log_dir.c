@@ -88,8 +88,7 @@ static void note_damaged(struct log_dir *ld, const char *name)
     }
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static uint64_t hash_of(const struct log_dir *ld, struct str topic, int32_t partition)
 {
@@ -274,8 +273,7 @@ int log_dir_note_starts(struct log_dir *ld, struct plog *const *logs, size_t cou
     return log_dir_save_starts(ld);
 }
 
-/* --- opening -----------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 /* {"version":0,"brokerEpoch":214}. Anything else, an empty file too, is no promise. */
 static void read_clean_marker(struct log_dir *ld)
@@ -364,8 +362,7 @@ int log_dir_begin(struct log_dir *ld)
     return err < 0 ? err : fs_sync_dir(ld->env->fs, ld->path);
 }
 
-/* --- what is there -----------------------------------------------------------------------------
- */
+/* --- what is there ---------------------------------------------------------------------------- */
 
 struct dir_scan {
     struct log_dir *ld;
@@ -474,8 +471,7 @@ int log_dir_scan(struct log_dir *ld,
     return err;
 }
 
-/* --- checkpoints -------------------------------------------------------------------------------
- */
+/* --- checkpoints ------------------------------------------------------------------------------ */
 
 static void note_values(struct log_dir *ld, struct plog *pl, int64_t recovery_point)
 {

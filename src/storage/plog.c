@@ -72,8 +72,7 @@ struct plog *plog_release(struct plog *pl)
     return NULL;
 }
 
-/* --- constants ---------------------------------------------------------------------------------
- */
+/* --- constants -------------------------------------------------------------------------------- */
 
 struct str plog_topic(const struct plog *pl)
 {
@@ -105,8 +104,7 @@ void *plog_owner(struct plog *pl)
     return pl->owner;
 }
 
-/* --- state -------------------------------------------------------------------------------------
- */
+/* --- state ------------------------------------------------------------------------------------ */
 
 void plog_set_config(struct plog *pl, const struct plog_config *config)
 {
@@ -271,8 +269,7 @@ void plog_producers(struct plog *pl,
     *ret_count = to_i32(to_i64(i));
 }
 
-/* --- places ------------------------------------------------------------------------------------
- */
+/* --- places ----------------------------------------------------------------------------------- */
 
 int64_t plog_segment_index(const struct plog *pl, int64_t offset)
 {
@@ -316,8 +313,7 @@ void plog_add_read_mark(struct plog *pl, int64_t offset, int64_t segment_base, i
     };
 }
 
-/* --- deletion ----------------------------------------------------------------------------------
- */
+/* --- deletion --------------------------------------------------------------------------------- */
 
 /* LocalLog.logDeleteDirName: the topic is cut so that the name fits. */
 int plog_mark_deleted(struct plog *pl, char *ret_path, size_t cap)

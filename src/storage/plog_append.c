@@ -23,8 +23,7 @@ enum {
     WRITE_PIECES = 64, /* of one pwritev */
 };
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void clear_staged(struct plog *pl)
 {
@@ -111,12 +110,15 @@ static int write_txns(struct plog *pl, struct segment *sg)
     return err;
 }
 
-/* The segment's file; a new one may be given its whole size at once. */
+/* The active segment's file, for a write; a new one may be given its whole size at once. */
 static int open_for_write(struct plog *pl, struct segment *sg, struct fs_file **ret)
 {
     struct segment_io io = plog_io(pl, false);
     bool is_made = !sg->has_file;
-    int err = segment_file(sg, &io, is_made, ret);
+    int err = pl->is_offline ? ERR_OFFLINE : segment_load_times(sg, &io);
+    if (err >= 0) {
+        err = segment_file(sg, &io, is_made, ret);
+    }
     if (err >= 0 && is_made) {
         pl->names_made++;
         if (pl->config.preallocate && fs_allocate(*ret, pl->config.segment_bytes) >= 0) {
@@ -167,13 +169,9 @@ int plog_write_locked(struct plog *pl)
         return 0;
     }
     struct segment *sg = plog_active(pl);
-    struct segment_io io = plog_io(pl, false);
     struct fs_file *file = NULL;
     uint32_t txns = sg->txns.count;
-    int err = pl->is_offline ? ERR_OFFLINE : segment_load_times(sg, &io);
-    if (err >= 0) {
-        err = open_for_write(pl, sg, &file);
-    }
+    int err = open_for_write(pl, sg, &file);
     if (err >= 0) {
         err = write_txns(pl, sg);
     }
@@ -209,12 +207,8 @@ bool plog_write_ahead(struct plog *pl, int64_t max)
     bool is_more = pl->staged_bytes > until;
     if (is_more) {
         struct segment *sg = plog_active(pl);
-        struct segment_io io = plog_io(pl, false);
         struct fs_file *file = NULL;
-        int err = pl->is_offline || pl->write_error < 0 ? ERR_OFFLINE : segment_load_times(sg, &io);
-        if (err >= 0) {
-            err = open_for_write(pl, sg, &file);
-        }
+        int err = pl->write_error < 0 ? pl->write_error : open_for_write(pl, sg, &file);
         if (err >= 0) {
             err = write_bytes(pl, sg, file, min_i64(until, plain_bytes(pl)));
         }
@@ -246,8 +240,7 @@ int plog_write(struct plog *pl, int64_t *ret_written)
     return err;
 }
 
-/* --- staging -----------------------------------------------------------------------------------
- */
+/* --- staging ---------------------------------------------------------------------------------- */
 
 static struct producer_undo *new_undo(struct plog *pl, struct staged *st)
 {
@@ -304,8 +297,7 @@ static int make_room(struct plog *pl, const struct batch *b, int64_t now_ms)
     return plog_roll_locked(pl);
 }
 
-/* --- as leader ---------------------------------------------------------------------------------
- */
+/* --- as leader -------------------------------------------------------------------------------- */
 
 static void refuse(struct plog_append_result *ret, enum kafka_error error, int64_t log_start)
 {
@@ -486,8 +478,7 @@ int plog_append_as_leader(struct plog *pl,
     return plog_append_validated(pl, in, &validated, ret);
 }
 
-/* --- as follower -------------------------------------------------------------------------------
- */
+/* --- as follower ------------------------------------------------------------------------------ */
 
 /* All batches whole, good and in order, before the first is staged. */
 static int check_follower_bytes(const uint8_t *bytes, size_t size, int64_t log_end)

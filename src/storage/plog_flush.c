@@ -16,8 +16,7 @@
 #include "base/err.h"
 #include "storage/plog_impl.h"
 
-/* --- flushing ----------------------------------------------------------------------------------
- */
+/* --- flushing --------------------------------------------------------------------------------- */
 
 static int add_file(struct plog *pl, struct plog_flush *f, struct segment *sg)
 {
@@ -126,8 +125,7 @@ static int flush_now(struct plog *pl)
     return err;
 }
 
-/* --- snapshots ---------------------------------------------------------------------------------
- */
+/* --- snapshots -------------------------------------------------------------------------------- */
 
 void plog_note_snapshot(struct plog *pl, int64_t offset)
 {
@@ -225,8 +223,7 @@ int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable)
     return err;
 }
 
-/* --- recovery points ---------------------------------------------------------------------------
- */
+/* --- recovery points -------------------------------------------------------------------------- */
 
 /* What a checkpoint writes, gathered under the lock and written outside of it. */
 struct checkpoint {
@@ -336,8 +333,8 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
     }
     lock_take(&pl->lock);
     if (err < 0 && err != -ENOSPC && err != -EDQUOT && err != -EMFILE && err != -ENFILE) {
-        pl->is_offline =
-            true; /* it may have been a sync, and then names are lost without a trace */
+        /* It may have been a sync, and then names are lost without a trace. */
+        pl->is_offline = true;
     }
     if (err >= 0 && cp.incarnation != pl->incarnation) {
         /* The log was cut meanwhile: what was put in place speaks of another one. */
@@ -373,8 +370,7 @@ void plog_checkpointed(struct plog *pl, int64_t recovery_point)
     lock_give(&pl->lock);
 }
 
-/* --- the end -----------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* Side files as Kafka leaves them at a clean stop. Not synced one by one: whoever declares the
  * directory clean syncs it as a whole before (log_dir_close). */

@@ -91,8 +91,7 @@ struct plog {
     uint32_t read_marks;
     uint32_t incarnation; /* of the bytes: changes when the log is cut */
 
-    uint64_t
-        names_made; /* names of this log's directory: changes and how many of them are stable */
+    uint64_t names_made; /* names of the directory: changes, and how many of them are stable */
     uint64_t names_synced;
     int64_t unflushed_bytes;
     int64_t uncheckpointed_bytes;

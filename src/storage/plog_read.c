@@ -112,28 +112,6 @@ static int find_start(struct plog *pl,
     return r;
 }
 
-static int
-first_batch_size(struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
-{
-    uint8_t header[BATCH_HEADER_BYTES];
-    struct batch b;
-    struct fs_file *file;
-    int err = segment_file(sg, io, false, &file);
-    if (err < 0) {
-        return err;
-    }
-    ssize_t got = fs_pread(file, header, sizeof(header), position);
-    fs_file_unref(file);
-    if (got < 0) {
-        return (int)got;
-    }
-    if (got < BATCH_HEADER_BYTES || batch_peek_header(header, sizeof(header), &b) < 0) {
-        return ERR_CORRUPT;
-    }
-    *ret = to_i64(b.size);
-    return 0;
-}
-
 struct extent {
     int64_t from;
     int64_t to;
@@ -172,10 +150,10 @@ static int find_extent(struct segment *sg,
         err = segment_verify(sg, io, ex->from, from_offset, want, &ex->to, &ex->next_offset);
     }
     if (err >= 0 && ex->to == ex->from && how->at_least_one && bound > ex->from) {
-        int64_t size = 0;
-        err = first_batch_size(sg, io, ex->from, &size);
+        struct batch first;
+        err = segment_peek(sg, io, ex->from, &first);
         if (err >= 0) {
-            int64_t end = min_i64(ex->from + size, bound);
+            int64_t end = min_i64(ex->from + to_i64(first.size), bound);
             err = segment_verify(sg, io, ex->from, from_offset, end, &ex->to, &ex->next_offset);
         }
     }
@@ -183,8 +161,7 @@ static int find_extent(struct segment *sg,
     return err;
 }
 
-/* --- aborted transactions ----------------------------------------------------------------------
- */
+/* --- aborted transactions --------------------------------------------------------------------- */
 
 struct collect {
     struct arena *arena;
@@ -269,8 +246,7 @@ static int collect_aborted(struct plog *pl,
     return err;
 }
 
-/* --- reads -------------------------------------------------------------------------------------
- */
+/* --- reads ------------------------------------------------------------------------------------ */
 
 static int send_extent(struct segment *sg,
                        const struct segment_io *io,
@@ -385,8 +361,7 @@ int plog_read(struct plog *pl,
     return err;
 }
 
-/* --- warming -----------------------------------------------------------------------------------
- */
+/* --- warming ---------------------------------------------------------------------------------- */
 
 void plog_warm(struct plog *pl, int64_t offset, int64_t max_bytes)
 {
@@ -435,8 +410,7 @@ void plog_warm(struct plog *pl, int64_t offset, int64_t max_bytes)
     lock_give(&pl->lock);
 }
 
-/* --- estimates ---------------------------------------------------------------------------------
- */
+/* --- estimates -------------------------------------------------------------------------------- */
 
 /* A position at or below the offset, by what is in memory or one index lookup. */
 static int64_t rough_position(struct plog *pl, struct segment *sg, int64_t offset)

@@ -138,8 +138,7 @@ int plog_roll_locked(struct plog *pl)
     return 0;
 }
 
-/* --- the front ---------------------------------------------------------------------------------
- */
+/* --- the front -------------------------------------------------------------------------------- */
 
 /* Takes the first `count` segments out of the log; the caller unlinks and frees them outside the
  * lock. */
@@ -435,8 +434,7 @@ int64_t plog_next_expiry(struct plog *pl)
     return at_ms;
 }
 
-/* --- the end -----------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* Removes the segments from index `from` on, newest first. */
 static int remove_end(struct plog *pl, size_t from)

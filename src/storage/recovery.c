@@ -47,8 +47,7 @@ struct recovery {
     bool was_scanned; /* the long way */
 };
 
-/* --- segments ----------------------------------------------------------------------------------
- */
+/* --- segments --------------------------------------------------------------------------------- */
 
 static int add_segments(struct recovery *rc, const struct log_listing *ll)
 {
@@ -191,8 +190,7 @@ static int rebuild_missing_indexes(struct recovery *rc, const struct log_listing
     return 0;
 }
 
-/* --- the long way ------------------------------------------------------------------------------
- */
+/* --- the long way ----------------------------------------------------------------------------- */
 
 static int
 note_batch(struct recovery *rc, struct segment *sg, const struct batch *b, int64_t position)
@@ -360,11 +358,9 @@ static int handle_damage(struct recovery *rc, size_t i, struct scanner *sc, int6
         return r;
     }
     if (r == 1) {
-        uint8_t header[BATCH_HEADER_BYTES];
         struct batch b;
         h.to = sc->position;
-        ssize_t got = fs_pread(sc->file, header, sizeof(header), h.to);
-        r = got < 0 ? (int)got : batch_peek_header(header, (size_t)got, &b);
+        r = scanner_peek(sc->file, h.to, &b);
         if (r < 0) {
             return r;
         }
@@ -559,8 +555,7 @@ recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bo
     return err;
 }
 
-/* --- the short way -----------------------------------------------------------------------------
- */
+/* --- the short way ---------------------------------------------------------------------------- */
 
 /* The log end of a cleanly closed log; 0: found; 1: something does not fit. */
 static int find_clean_end(struct recovery *rc)
@@ -597,8 +592,7 @@ static int find_clean_end(struct recovery *rc)
     return r == ERR_CORRUPT ? 1 : r;
 }
 
-/* --- all of it ---------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static int load_epochs(struct recovery *rc, const struct log_listing *ll, bool *ret_good)
 {

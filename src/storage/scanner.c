@@ -38,6 +38,20 @@ void scanner_init(struct scanner *sc,
     };
 }
 
+int scanner_peek(struct fs_file *file, int64_t position, struct batch *ret)
+{
+    uint8_t header[BATCH_HEADER_BYTES];
+    ssize_t got = fs_pread(file, header, sizeof(header), position);
+    if (got < 0) {
+        return (int)got;
+    }
+    if (got < BATCH_HEADER_BYTES || batch_peek_header(header, sizeof(header), ret) < 0) {
+        return ERR_CORRUPT;
+    }
+    ret->bytes = NULL;
+    return 0;
+}
+
 /* Makes `len` bytes at `position` available in the buffer, with as many behind them as fit. Fewer
  * come at the end. */
 static int
@@ -104,19 +118,16 @@ static int check_crc_in_file(struct scanner *sc,
  * in them). */
 static int check_gap(struct scanner *sc, const struct batch *b, int64_t position)
 {
-    uint8_t header[BATCH_HEADER_BYTES];
     struct batch next;
     int64_t at = position + to_i64(b->size);
     if (sc->end - at < BATCH_HEADER_BYTES) {
         return 0;
     }
-    ssize_t got = fs_pread(sc->file, header, sizeof(header), at);
-    if (got < 0) {
-        return (int)got;
+    int err = scanner_peek(sc->file, at, &next);
+    if (err < 0) {
+        return err == ERR_CORRUPT ? 0 : err;
     }
-    bool is_lie = got == BATCH_HEADER_BYTES &&
-                  batch_peek_header(header, sizeof(header), &next) >= 0 &&
-                  next.base_offset >= sc->next_offset && next.base_offset <= batch_last_offset(b);
+    bool is_lie = next.base_offset >= sc->next_offset && next.base_offset <= batch_last_offset(b);
     return is_lie ? ERR_CORRUPT : 0;
 }
 
@@ -183,17 +194,13 @@ static int is_batch_at(struct scanner *sc, int64_t position, int64_t *budget)
     if (sc->end - position < BATCH_HEADER_BYTES) {
         return 0;
     }
-    ssize_t got = fs_pread(sc->file, piece, BATCH_HEADER_BYTES, position);
-    if (got < 0) {
-        return (int)got;
-    }
     struct batch b;
-    if (got < BATCH_HEADER_BYTES || batch_peek_header(piece, BATCH_HEADER_BYTES, &b) < 0 ||
-        !is_plausible(sc, &b, position)) {
-        return 0;
+    int err = scanner_peek(sc->file, position, &b);
+    if (err < 0 || !is_plausible(sc, &b, position)) {
+        return err == ERR_CORRUPT ? 0 : err;
     }
     *budget -= to_i64(b.size);
-    int err = check_crc_in_file(sc, &b, position, piece, sizeof(piece));
+    err = check_crc_in_file(sc, &b, position, piece, sizeof(piece));
     if (err >= 0) {
         err = check_gap(sc, &b, position);
     }

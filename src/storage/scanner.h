@@ -46,4 +46,7 @@ must_check int scanner_next(struct scanner *sc, struct batch *ret, int64_t *ret_
  * end. */
 must_check int scanner_resync(struct scanner *sc);
 
+/* The header at `position` of a file, unchecked. ERR_CORRUPT: none can be there. -errno. */
+must_check int scanner_peek(struct fs_file *file, int64_t position, struct batch *ret);
+
 #endif

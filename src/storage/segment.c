@@ -71,8 +71,7 @@ int segment_file(struct segment *sg, const struct segment_io *io, bool create, s
     return *ret != NULL ? 0 : open_file(sg, io, create, ret);
 }
 
-/* --- indexes -----------------------------------------------------------------------------------
- */
+/* --- indexes ---------------------------------------------------------------------------------- */
 
 static int flush_index(struct segment *sg,
                        const struct segment_io *io,
@@ -337,8 +336,7 @@ int segment_load_times(struct segment *sg, const struct segment_io *io)
     return sg->is_time_known ? 0 : load_times(sg, io);
 }
 
-/* --- cutting -----------------------------------------------------------------------------------
- */
+/* --- cutting ---------------------------------------------------------------------------------- */
 
 static int truncate_offsets(struct segment *sg, const struct segment_io *io, int64_t position)
 {
@@ -469,25 +467,6 @@ __attribute__((noinline)) static int entries_below(struct segment *sg,
     return n;
 }
 
-static int
-offset_at(struct segment *sg, const struct segment_io *io, int64_t position, int64_t *ret)
-{
-    uint8_t header[BATCH_HEADER_BYTES];
-    struct batch b;
-    struct fs_file *file;
-    int err = segment_file(sg, io, false, &file);
-    if (err < 0) {
-        return err;
-    }
-    ssize_t got = fs_pread(file, header, sizeof(header), position);
-    fs_file_unref(file);
-    err = got < 0 ? (int)got : batch_peek_header(header, (size_t)got, &b);
-    if (err >= 0) {
-        *ret = b.base_offset;
-    }
-    return err;
-}
-
 int segment_prepare_scan(struct segment *sg,
                          const struct segment_io *io,
                          int64_t from,
@@ -519,7 +498,9 @@ int segment_prepare_scan(struct segment *sg,
     *ret_position = n > 0 ? last.position : 0;
     *ret_offset = sg->base_offset;
     if (n > 0) {
-        err = offset_at(sg, io, last.position, ret_offset);
+        struct batch b;
+        err = segment_peek(sg, io, last.position, &b);
+        *ret_offset = err >= 0 ? b.base_offset : *ret_offset;
     }
     if (err >= 0) {
         log_path_of(&path, io->dir, sg->base_offset, INDEX_SUFFIX);

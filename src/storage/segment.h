@@ -108,6 +108,9 @@ must_check int segment_locate(struct segment *sg,
                               int64_t hint_position,
                               struct batch *ret,
                               int64_t *ret_position);
+/* The header of the batch at `position`, unchecked. ERR_CORRUPT: none can be there. */
+must_check int
+segment_peek(struct segment *sg, const struct segment_io *io, int64_t position, struct batch *ret);
 /* Checks batches from `from` (where one begins) until `to`; *ret_end: the last boundary reached, at
  * most `to`; less when damage comes before. *ret_next: the offset behind it, -1 when it is not
  * known. */

@@ -64,14 +64,10 @@ static int make_hole(struct walk *w)
     h.offset_to = max_i64(sg->end_offset, h.offset_from);
     if (r == 1) {
         h.to = w->sc.position;
-        uint8_t header[BATCH_HEADER_BYTES];
         struct batch b;
-        ssize_t got = fs_pread(w->file, header, sizeof(header), h.to);
-        if (got < 0) {
-            return (int)got;
-        }
-        if (batch_peek_header(header, (size_t)got, &b) < 0) {
-            return ERR_CORRUPT; /* it was good a moment ago */
+        r = scanner_peek(w->file, h.to, &b);
+        if (r < 0) {
+            return r; /* it was good a moment ago */
         }
         h.offset_to = b.base_offset;
     }
@@ -113,22 +109,30 @@ static int walk_next(struct walk *w, struct batch *ret, int64_t *ret_position)
     }
 }
 
+int segment_peek(struct segment *sg,
+                 const struct segment_io *io,
+                 int64_t position,
+                 struct batch *ret)
+{
+    struct fs_file *file;
+    int err = segment_file(sg, io, false, &file);
+    if (err >= 0) {
+        err = scanner_peek(file, position, ret);
+        fs_file_unref(file);
+    }
+    return err;
+}
+
 /* The batch that begins where the index says so. False: none does. */
 static bool look_at_entry(struct segment *sg,
                           const struct segment_io *io,
                           const struct offset_entry *entry,
                           struct batch *ret)
 {
-    uint8_t header[BATCH_HEADER_BYTES];
-    struct fs_file *file;
-    if (entry->position < 0 || entry->position >= sg->size || entry->relative_offset < 0 ||
-        segment_file(sg, io, false, &file) < 0) {
+    if (entry->position < 0 || entry->position >= sg->size || entry->relative_offset < 0) {
         return false;
     }
-    ssize_t got = fs_pread(file, header, sizeof(header), entry->position);
-    fs_file_unref(file);
-    return got == BATCH_HEADER_BYTES && batch_peek_header(header, sizeof(header), ret) >= 0 &&
-           ret->base_offset >= sg->base_offset &&
+    return segment_peek(sg, io, entry->position, ret) >= 0 && ret->base_offset >= sg->base_offset &&
            ret->base_offset <= sg->base_offset + entry->relative_offset &&
            to_i64(ret->size) <= sg->size - entry->position;
 }

@@ -15,6 +15,15 @@ void log_path_join(struct log_path *ret, const char *dir, const char *name)
     check(n > 0 && (size_t)n < sizeof(ret->text));
 }
 
+bool side_file_head(struct str *text, int64_t *ret_count)
+{
+    struct str version;
+    struct str count;
+    return text->len > 0 && text->ptr[text->len - 1] == '\n' && str_split(text, '\n', &version) &&
+           str_is(version, "0") && str_split(text, '\n', &count) &&
+           str_to_i64(count, ret_count) >= 0 && *ret_count >= 0;
+}
+
 int side_file_replace(struct fs *fs, const char *path, const void *bytes, size_t len)
 {
     char temporary[LOG_PATH_MAX];

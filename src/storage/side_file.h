@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/fs.h"
+#include "base/str.h"
 
 #define LOG_PATH_MAX 4096
 
@@ -27,6 +28,10 @@ struct log_path {
 /* `<dir>/<20 digits of offset><suffix>`; checked to fit when the log was opened. */
 void log_path_of(struct log_path *ret, const char *dir, int64_t offset, const char *suffix);
 void log_path_join(struct log_path *ret, const char *dir, const char *name);
+
+/* Takes the head of a checkpoint file, version 0 and a count, off its text. False: it cannot be
+ * right, or the last line is not whole. */
+bool side_file_head(struct str *text, int64_t *ret_count);
 
 /* Temporary file and rename, nothing synced: afterwards the file is old, new or, after a power cut,
  * anything. */

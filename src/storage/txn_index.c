@@ -102,8 +102,8 @@ int txn_index_append(struct txn_index *tx,
         tx->count++;
         tx->is_unsynced = true;
     } else {
-        IGNORE(fs_truncate(f, (int64_t)tx->count *
-                                  TXN_ENTRY_BYTES)); /* a cut entry is found at load */
+        /* A cut entry is found at load. */
+        IGNORE(fs_truncate(f, (int64_t)tx->count * TXN_ENTRY_BYTES));
     }
     fs_file_unref(f);
     return err;

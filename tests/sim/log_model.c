@@ -188,15 +188,33 @@ void log_model_cut(struct log_model *m, int64_t offset)
     }
 }
 
+/* Cut batches that lie whole between the list's end and the offset, and were deleted: newest first,
+ * from *next on down to `least`. The log's files may come back but for some in the middle, and its
+ * snapshots know producers by the batches that were there. */
+static void push_deleted(struct log_model *m, size_t least, int64_t until, size_t *next)
+{
+    for (; *next > least && m->ghosts[*next - 1].last_offset < until; (*next)--) {
+        struct model_batch mb = m->ghosts[*next - 1];
+        bool is_between = m->count == 0 || mb.base_offset >= log_model_end(m);
+        if (is_between && mb.last_offset < m->start_ever) {
+            mb.is_deleted = true;
+            push(&m->batches, &m->count, &m->cap, &mb);
+        }
+    }
+}
+
 void log_model_adopt(struct log_model *m, const struct model_batch *found, size_t count)
 {
     /* Below the start the old list stands: producers remember what was deleted. */
     int64_t first = count == 0 ? m->start : found[0].base_offset;
     const struct model_batch *at_start = log_model_at(m, m->start);
+    size_t least = m->ghosts_count;
     log_model_cut(m, at_start == NULL ? first : min_i64(first, at_start->base_offset));
+    size_t next = m->ghosts_count;
     for (size_t i = 0; i < count; i++) {
         struct model_batch mb = found[i];
         mb.life = m->life - 1;
+        push_deleted(m, least, mb.base_offset, &next);
         push(&m->batches, &m->count, &m->cap, &mb);
     }
     apply_all(m);
@@ -213,6 +231,9 @@ const struct model_batch *log_model_at(const struct log_model *m, int64_t offset
         } else {
             high = middle;
         }
+    }
+    while (low < m->count && m->batches[low].is_deleted) {
+        low++;
     }
     return low < m->count ? &m->batches[low] : NULL;
 }
@@ -303,7 +324,7 @@ int64_t log_model_find_by_time(const struct log_model *m, int64_t timestamp)
 {
     for (size_t i = 0; i < m->count; i++) {
         const struct model_batch *mb = &m->batches[i];
-        if (mb->last_offset < m->start || mb->max_timestamp < timestamp) {
+        if (mb->is_deleted || mb->last_offset < m->start || mb->max_timestamp < timestamp) {
             continue;
         }
         int64_t first = max_i64(timestamp - mb->base_timestamp, 0);

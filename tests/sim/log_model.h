@@ -37,6 +37,7 @@ struct model_batch {
     bool is_transactional;
     bool is_control;
     bool is_commit;
+    bool is_deleted; /* the log has it no more, but may know its producer by it */
 };
 
 struct model_producer {

@@ -481,7 +481,7 @@ static void find_time(struct log_node *n, struct node_log *nl)
         now_ms - (int64_t)sim_rng_below(&n->rng, 1 + (uint64_t)n->s->now_us / 1000 + 20);
     bool has_hole = false;
     for (size_t i = 1; i < nl->model.count; i++) {
-        has_hole = has_hole ||
+        has_hole = has_hole || nl->model.batches[i].is_deleted ||
                    nl->model.batches[i].base_offset != nl->model.batches[i - 1].last_offset + 1;
     }
     /* Kafka looks into one segment only, which records below the start may have chosen. */

@@ -69,6 +69,19 @@ static void send_all(void *ctx)
     }
 }
 
+static size_t run_all(struct mailbox *m)
+{
+    struct list jobs;
+    size_t count = 0;
+    list_init(&jobs);
+    mailbox_take(m, &jobs);
+    for (; !list_is_empty(&jobs); count++) {
+        struct job *j = list_entry(list_pop_front(&jobs), struct job, node);
+        j->run(j);
+    }
+    return count;
+}
+
 static void jobs_of_each_sender_arrive_once_and_in_order(void **state)
 {
     (void)state;
@@ -89,7 +102,7 @@ static void jobs_of_each_sender_arrive_once_and_in_order(void **state)
         }
         rv.is_woken = false;
         lock_give(&rv.lock);
-        got += mailbox_run(&rv.box);
+        got += run_all(&rv.box);
     }
     for (int i = 0; i < SENDERS; i++) {
         thread_join(&senders[i].thread);
@@ -115,11 +128,11 @@ static void a_full_or_closed_mailbox_refuses(void **state)
     assert_true(mailbox_post(&box, &jobs[0]));
     assert_true(mailbox_post(&box, &jobs[1]));
     assert_false(mailbox_post(&box, &jobs[2]));
-    assert_int_equal(mailbox_run(&box), 2);
+    assert_int_equal(run_all(&box), 2);
     assert_true(mailbox_post(&box, &jobs[2]));
     mailbox_close(&box);
     assert_false(mailbox_post(&box, &jobs[0]));
-    assert_int_equal(mailbox_run(&box), 1);
+    assert_int_equal(run_all(&box), 1);
     mailbox_release(&box);
 }
 

@@ -128,7 +128,8 @@ static bool is_silent(int fd)
 static bool is_closed(int fd)
 {
     char byte;
-    return recv(fd, &byte, 1, 0) == 0 || errno == ECONNRESET;
+    ssize_t n = recv(fd, &byte, 1, 0);
+    return n == 0 || (n < 0 && errno == ECONNRESET);
 }
 
 static void only_the_owner_may_open_it(void **state)

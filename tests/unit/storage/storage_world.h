@@ -284,8 +284,7 @@ static inline int check_all_readable(struct world *w)
     return batches;
 }
 
-/* --- files --------------------------------------------------------------------------------------
- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static inline void put_file(struct world *w, const char *path, const void *bytes, size_t len)
 {

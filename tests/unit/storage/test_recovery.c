@@ -393,8 +393,7 @@ static void a_log_below_its_start_begins_anew_there(void **state)
     world_release(&w);
 }
 
-/* --- what compactions and deletions leave -------------------------------------------------------
- */
+/* --- what compactions and deletions leave ----------------------------------------------------- */
 
 static void copy(struct world *w, const char *from, const char *to)
 {
@@ -465,8 +464,7 @@ static void orphaned_index_files_are_removed(void **state)
     world_release(&w);
 }
 
-/* --- Kafka's directories -------------------------------------------------------------------------
- */
+/* --- Kafka's directories ---------------------------------------------------------------------- */
 
 /* Copies a directory of the real file system onto the simulated disk. */
 static void load_golden(struct world *w, const char *name)

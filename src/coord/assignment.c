@@ -260,15 +260,6 @@ void assignment_builder_add(struct assignment_builder *ab, const struct uuid *id
     ab->pairs[ab->count++] = (struct assignment_pair){.id = *id, .partition = partition};
 }
 
-void assignment_builder_add_all(struct assignment_builder *ab, const struct assignment *a)
-{
-    for (int32_t i = 0; i < a->count; i++) {
-        for (int32_t p = 0; p < a->topics[i].count; p++) {
-            assignment_builder_add(ab, &a->topics[i].id, a->topics[i].partitions[p]);
-        }
-    }
-}
-
 static int compare_pairs(const void *a, const void *b)
 {
     const struct assignment_pair *x = a;

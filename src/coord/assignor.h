@@ -70,7 +70,6 @@ void assignment_builder_init(struct assignment_builder *ab, struct arena *arena)
 void assignment_builder_add(struct assignment_builder *ab,
                             const struct uuid *id,
                             int32_t partition);
-void assignment_builder_add_all(struct assignment_builder *ab, const struct assignment *a);
 void assignment_builder_finish(struct assignment_builder *ab, struct assignment *ret); /* arena's */
 
 struct assignor_topic {

@@ -170,6 +170,9 @@ struct consumer_member *consumer_replace_member(struct shard *sh,
                                                 struct group *g,
                                                 struct consumer_member *old,
                                                 struct str new_id);
+void consumer_sort_names(struct str *names, size_t *count); /* in place, each once */
+/* The names that it subscribes to; patterns aside. */
+bool consumer_same_topics(const struct consumer_member *a, const struct consumer_member *b);
 /* The session begins anew: by the group's timeout, or by its own for a classic member. */
 void consumer_touch_member(struct shard *sh, struct consumer_member *m);
 /* Takes members out with their records and bumps the epoch once; may end in a downgrade
@@ -180,10 +183,6 @@ void consumer_remove_members(struct shard *sh,
                              size_t count,
                              enum story_cause cause,
                              struct str reason); /* null: none */
-void consumer_remove_member(struct shard *sh,
-                            struct group *g,
-                            struct consumer_member *m,
-                            struct str reason);
 /* NULL: nobody has this instance id. */
 struct consumer_member *consumer_member_of_instance(const struct consumer *cg,
                                                     struct str instance_id);

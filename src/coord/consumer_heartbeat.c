@@ -119,14 +119,9 @@ static bool is_classic_with_members(const struct group *g)
 
 static bool classic_has(const struct group *g, struct str member_id, struct str instance_id)
 {
-    hmap_foreach (node, &g->classic->members) {
-        const struct classic_member *m = container_of(node, struct classic_member, node);
-        if (str_equal(m->id, member_id) ||
-            (!str_is_null(instance_id) && str_equal(m->instance_id, instance_id))) {
-            return true;
-        }
-    }
-    return false;
+    return classic_member_find(g->classic, member_id) != NULL ||
+           (!str_is_null(instance_id) &&
+            classic_member_find_instance(g->classic, instance_id) != NULL);
 }
 
 static bool check_size(struct beat *b)
@@ -372,21 +367,6 @@ static const struct assignment *read_owned(const struct beat *b, struct assignme
     return owned;
 }
 
-/* As Kafka's Uuid.randomUuid prints: never with a leading dash. */
-static struct str random_id(const struct beat *b)
-{
-    char *text = arena_alloc(b->call->arena, UUID_TEXT_SIZE);
-    do {
-        struct uuid id;
-        uint64_t halves[2] = {rng_next(&b->sh->rng), rng_next(&b->sh->rng)};
-        memcpy(id.bytes, halves, sizeof(id.bytes));
-        id.bytes[6] = (uint8_t)((id.bytes[6] & 0x0f) | 0x40);
-        id.bytes[8] = (uint8_t)((id.bytes[8] & 0x3f) | 0x80);
-        uuid_print(&id, text);
-    } while (text[0] == '-');
-    return str_from(text);
-}
-
 /* The group exists and is a consumer group afterwards. */
 static struct group *make_group(const struct beat *b)
 {
@@ -501,10 +481,11 @@ void consumer_apply(struct shard *sh,
     bool has_names_changed = is_new ? updated->topics_count > 0 : !consumer_same_topics(m, updated);
     int32_t was_members = members_of_regex(cg, was);
     int32_t is_members = members_of_regex(cg, updated->regex);
-    struct str assignor = consumer_preferred_assignor(cg);
-    assignor = arena_strdup(&arena, assignor);
+    bool has_assignor_changed = false;
     if (is_new || !consumer_metadata_equal(m, updated)) {
+        struct str assignor = arena_strdup(&arena, consumer_preferred_assignor(cg));
         consumer_emit_member(sh, g, updated);
+        has_assignor_changed = !str_equal(assignor, consumer_preferred_assignor(cg));
         m = consumer_member_find(cg, updated->id);
         if (is_new) {
             story_event(sh, g, STORY_JOINED, m->id, (struct str){0});
@@ -513,7 +494,6 @@ void consumer_apply(struct shard *sh,
     bool is_regex_new = false;
     bool is_resolved = has_regex_changed &&
                        change_regex(sh, g, was, m->regex, was_members, is_members, &is_regex_new);
-    bool has_assignor_changed = !str_equal(assignor, consumer_preferred_assignor(cg));
     bump(sh, g, m, is_new, has_names_changed || is_resolved, has_assignor_changed);
     consumer_update_target(sh, g);
     ret->has_assignment_changed =
@@ -617,7 +597,9 @@ static void beat(struct beat *b)
         return;
     }
     if (updated.id.len == 0) {
-        updated.id = random_id(b);
+        char *text = arena_alloc(b->call->arena, UUID_TEXT_SIZE);
+        shard_kafka_uuid(sh, text);
+        updated.id = str_from(text);
     }
     bool is_upgrade = is_classic_with_members(b->g);
     struct group *g = make_group(b);

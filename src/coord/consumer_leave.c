@@ -89,14 +89,6 @@ void consumer_remove_members(struct shard *sh,
     remove_all(sh, g, members, count, cause, reason);
 }
 
-void consumer_remove_member(struct shard *sh,
-                            struct group *g,
-                            struct consumer_member *m,
-                            struct str reason)
-{
-    consumer_remove_members(sh, g, &m, 1, STORY_MEMBER_LEFT, reason);
-}
-
 /* ---- timers ---- */
 
 void consumer_session_fire(struct timer *t, void *ctx)

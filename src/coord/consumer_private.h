@@ -108,7 +108,6 @@ void consumer_member_set_target(struct consumer_member *m,
 int64_t consumer_member_cost(const struct consumer_member *like);
 bool consumer_member_is_reconciled(const struct consumer_member *m, int32_t target_epoch);
 void consumer_count_reconciled(struct consumer *cg); /* after a new target epoch */
-bool consumer_same_topics(const struct consumer_member *a, const struct consumer_member *b);
 bool consumer_metadata_equal(const struct consumer_member *a, const struct consumer_member *b);
 /* All of them by id, in the arena. */
 struct consumer_member **consumer_members_sorted(const struct consumer *cg, struct arena *arena);
@@ -127,7 +126,6 @@ void consumer_subscriptions_release(struct consumer *cg);
 struct str consumer_preferred_assignor(const struct consumer *cg);
 bool consumer_is_homogeneous(const struct consumer *cg);
 bool consumer_member_is_subscribed(const struct consumer_member *m, struct str topic);
-struct str *consumer_sort_names(struct str *names, size_t *count); /* in place, each once */
 
 /* ---- consumer_target.c ---- */
 

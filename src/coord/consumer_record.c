@@ -275,6 +275,12 @@ static struct consumer *existing_for(struct shard *sh, struct str group_id)
     return g == NULL ? NULL : g->consumer;
 }
 
+static struct consumer *
+group_of_record(struct shard *sh, struct str group_id, const void *value) /* NULL: a tombstone */
+{
+    return value != NULL ? group_for(sh, group_id) : existing_for(sh, group_id);
+}
+
 void consumer_replay_metadata(struct shard *sh,
                               const struct consumer_group_metadata_key *key,
                               const struct consumer_group_metadata_value *value)
@@ -300,8 +306,7 @@ void consumer_replay_partition_metadata(struct shard *sh,
                                         const struct consumer_group_partition_metadata_key *key,
                                         const struct consumer_group_partition_metadata_value *value)
 {
-    struct consumer *cg =
-        value != NULL ? group_for(sh, key->group_id) : existing_for(sh, key->group_id);
+    struct consumer *cg = group_of_record(sh, key->group_id, value);
     if (cg != NULL) {
         cg->details->has_partition_metadata = value != NULL;
     }
@@ -348,8 +353,7 @@ void consumer_replay_member(struct shard *sh,
                             const struct consumer_group_member_metadata_key *key,
                             const struct consumer_group_member_metadata_value *value)
 {
-    struct consumer *cg =
-        value != NULL ? group_for(sh, key->group_id) : existing_for(sh, key->group_id);
+    struct consumer *cg = group_of_record(sh, key->group_id, value);
     if (cg == NULL) {
         return;
     }
@@ -371,8 +375,7 @@ void consumer_replay_target_metadata(
     const struct consumer_group_target_assignment_metadata_key *key,
     const struct consumer_group_target_assignment_metadata_value *value)
 {
-    struct consumer *cg =
-        value != NULL ? group_for(sh, key->group_id) : existing_for(sh, key->group_id);
+    struct consumer *cg = group_of_record(sh, key->group_id, value);
     if (cg == NULL) {
         return;
     }
@@ -507,8 +510,7 @@ void consumer_replay_current(struct shard *sh,
                              const struct consumer_group_current_member_assignment_key *key,
                              const struct consumer_group_current_member_assignment_value *value)
 {
-    struct consumer *cg =
-        value != NULL ? group_for(sh, key->group_id) : existing_for(sh, key->group_id);
+    struct consumer *cg = group_of_record(sh, key->group_id, value);
     if (cg == NULL) {
         return;
     }

@@ -163,7 +163,7 @@ static int compare_names(const void *a, const void *b)
     return str_compare(*x, *y);
 }
 
-struct str *consumer_sort_names(struct str *names, size_t *count)
+void consumer_sort_names(struct str *names, size_t *count)
 {
     if (*count > 1) {
         qsort(names, *count, sizeof(*names), compare_names);
@@ -175,7 +175,6 @@ struct str *consumer_sort_names(struct str *names, size_t *count)
         }
     }
     *count = kept;
-    return names;
 }
 
 void consumer_regex_resolve(struct consumer *cg,

@@ -105,16 +105,6 @@ static struct view copy_view(struct arena *arena, struct view bytes)
     return (struct view){.ptr = (const uint8_t *)copy.ptr, .len = copy.len};
 }
 
-static struct view metadata_of(const struct classic_member *m, struct str protocol)
-{
-    for (size_t i = 0; i < m->protocols_count; i++) {
-        if (str_equal(m->protocols[i].name, protocol)) {
-            return m->protocols[i].metadata;
-        }
-    }
-    return (struct view){.ptr = (const uint8_t *)""};
-}
-
 static void describe_member(const struct classic *cl,
                             const struct classic_member *m,
                             struct arena *arena,
@@ -127,7 +117,7 @@ static void describe_member(const struct classic *cl,
     ret->client_host = arena_strdup(arena, m->client_host);
     ret->member_assignment = copy_view(arena, m->assignment);
     if (cl->state == CLASSIC_STABLE) {
-        ret->member_metadata = copy_view(arena, metadata_of(m, cl->protocol_name));
+        ret->member_metadata = copy_view(arena, classic_member_metadata(m, cl->protocol_name));
     }
 }
 

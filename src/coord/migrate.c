@@ -37,26 +37,6 @@
 
 /* ---- small things ---- */
 
-static int compare_names(const void *a, const void *b)
-{
-    return str_compare(*(const struct str *)a, *(const struct str *)b);
-}
-
-size_t migrate_sort_names(struct str *names, size_t count)
-{
-    if (count == 0) {
-        return 0;
-    }
-    qsort(names, count, sizeof(*names), compare_names);
-    size_t kept = 1;
-    for (size_t i = 1; i < count; i++) {
-        if (!str_equal(names[i], names[kept - 1])) {
-            names[kept++] = names[i];
-        }
-    }
-    return kept;
-}
-
 int16_t migrate_version_of(struct view metadata)
 {
     struct cursor in = cursor_of(metadata.ptr, metadata.ptr == NULL ? 0 : metadata.len);
@@ -148,6 +128,8 @@ static const char *upgrade_member(const struct shard *sh,
         0) {
         return MALFORMED;
     }
+    size_t topics_count = to_size(subscription.topics.count);
+    consumer_sort_names(subscription.topics.items, &topics_count);
     up.classic = (struct consumer_classic){
         .session_timeout_ms = m->session_timeout_ms,
         .protocols = copy_protocols(arena, m->protocols, m->protocols_count),
@@ -160,8 +142,7 @@ static const char *upgrade_member(const struct shard *sh,
         .client_id = arena_strdup(arena, m->client_id),
         .client_host = arena_strdup(arena, m->client_host),
         .topics = subscription.topics.items,
-        .topics_count =
-            migrate_sort_names(subscription.topics.items, to_size(subscription.topics.count)),
+        .topics_count = topics_count,
         .regex = STR(""),
         .rebalance_timeout_ms = m->rebalance_timeout_ms,
     };

@@ -119,21 +119,6 @@ static void refuse_join(const struct migrate_join *mj, enum kafka_error error)
     shard_complete(mj->sh, mj->call);
 }
 
-/* As Kafka's Uuid.randomUuid prints: never with a leading dash. */
-static struct str random_id(struct shard *sh, struct arena *arena)
-{
-    char *text = arena_alloc(arena, UUID_TEXT_SIZE);
-    do {
-        struct uuid id;
-        uint64_t halves[2] = {rng_next(&sh->rng), rng_next(&sh->rng)};
-        memcpy(id.bytes, halves, sizeof(id.bytes));
-        id.bytes[6] = (uint8_t)((id.bytes[6] & 0x0f) | 0x40);
-        id.bytes[8] = (uint8_t)((id.bytes[8] & 0x3f) | 0x80);
-        uuid_print(&id, text);
-    } while (text[0] == '-');
-    return str_from(text);
-}
-
 static bool supports_protocol(const struct consumer_member *m, struct str name)
 {
     for (size_t i = 0; i < m->classic->protocols_count; i++) {
@@ -242,6 +227,8 @@ static void describe(struct migrate_join *mj, struct consumer_member *ret)
         mj->classic.protocols[i].name = mj->rq->protocols.items[i].name;
         mj->classic.protocols[i].metadata = mj->rq->protocols.items[i].metadata;
     }
+    size_t topics_count = to_size(mj->subscription.topics.count);
+    consumer_sort_names(mj->subscription.topics.items, &topics_count);
     struct consumer_member updated = {
         .id = mj->member_id,
         .regex = STR(""),
@@ -249,8 +236,7 @@ static void describe(struct migrate_join *mj, struct consumer_member *ret)
         .client_id = str_is_null(mj->call->client_id) ? STR("") : mj->call->client_id,
         .client_host = mj->call->client_host,
         .topics = mj->subscription.topics.items,
-        .topics_count = migrate_sort_names(mj->subscription.topics.items,
-                                           to_size(mj->subscription.topics.count)),
+        .topics_count = topics_count,
         .classic = &mj->classic,
     };
     if (base != NULL) {
@@ -315,25 +301,12 @@ static void answer_join(const struct migrate_join *mj, int32_t generation)
     shard_complete(mj->sh, mj->call);
 }
 
-static bool has_same_topics(const struct consumer_member *a, const struct consumer_member *b)
-{
-    if (a->topics_count != b->topics_count) {
-        return false;
-    }
-    for (size_t i = 0; i < a->topics_count; i++) {
-        if (!str_equal(a->topics[i], b->topics[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The last one that spoke the consumer protocol comes back as a classic member. When the target is
  * of the present epoch it takes the assignment of the one before it; else all must rejoin. */
 static void join_downgrade(struct migrate_join *mj, const struct consumer_member *updated)
 {
     const struct consumer *cg = mj->g->consumer;
-    bool is_changed = !has_same_topics(mj->base, updated) || mj->base->regex.len > 0;
+    bool is_changed = !consumer_same_topics(mj->base, updated) || mj->base->regex.len > 0;
     int32_t epoch = cg->epoch + (is_changed ? 1 : 0);
     bool is_stale = cg->target_epoch < epoch;
     story_event(mj->sh, mj->g, STORY_JOINED, mj->member_id,
@@ -351,7 +324,12 @@ void migrate_join(struct shard *sh, struct group *g, struct shard_call *call)
         .rq = call->body,
     };
     bool is_unknown = mj.rq->member_id.len == 0;
-    mj.member_id = is_unknown ? random_id(sh, call->arena) : mj.rq->member_id;
+    mj.member_id = mj.rq->member_id;
+    if (is_unknown) {
+        char *text = arena_alloc(call->arena, UUID_TEXT_SIZE);
+        shard_kafka_uuid(sh, text);
+        mj.member_id = str_from(text);
+    }
     enum kafka_error error = check_group(&mj);
     if (error == KAFKA_ERROR_NONE && is_unknown && call->version >= MEMBER_ID_REQUIRED_SINCE &&
         str_is_null(mj.rq->group_instance_id)) {

@@ -7,8 +7,6 @@
 #include "coord/migrate.h"
 #include "wire/gen/messages.h"
 
-/* Sorts names in place and leaves each once; returns how many. */
-size_t migrate_sort_names(struct str *names, size_t count);
 /* The version that the member's bytes have; 0 when they have none. */
 int16_t migrate_version_of(struct view metadata);
 /* As migrate_downgrade, when a static member `joining` (of which the classic part and the texts are

@@ -115,24 +115,38 @@ void shard_give(struct shard *sh, int64_t bytes)
     }
 }
 
-/* java.util.UUID.toString of a random one: version 4, IETF variant. */
+/* Version 4, IETF variant. */
+static void random_uuid(struct shard *sh, struct uuid *ret)
+{
+    store_be64(ret->bytes, rng_next(&sh->rng));
+    store_be64(ret->bytes + 8, rng_next(&sh->rng));
+    ret->bytes[6] = (uint8_t)((ret->bytes[6] & 0x0f) | 0x40);
+    ret->bytes[8] = (uint8_t)((ret->bytes[8] & 0x3f) | 0x80);
+}
+
 void shard_java_uuid(struct shard *sh, char ret_text[static SHARD_JAVA_UUID_SIZE])
 {
     static const char digits[] = "0123456789abcdef";
-    uint8_t bytes[16];
-    store_be64(bytes, rng_next(&sh->rng));
-    store_be64(bytes + 8, rng_next(&sh->rng));
-    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
-    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+    struct uuid id;
+    random_uuid(sh, &id);
     char *at = ret_text;
-    for (size_t i = 0; i < sizeof(bytes); i++) {
+    for (size_t i = 0; i < sizeof(id.bytes); i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10) {
             *at++ = '-';
         }
-        *at++ = digits[bytes[i] >> 4];
-        *at++ = digits[bytes[i] & 15];
+        *at++ = digits[id.bytes[i] >> 4];
+        *at++ = digits[id.bytes[i] & 15];
     }
     *at = '\0';
+}
+
+void shard_kafka_uuid(struct shard *sh, char ret_text[static UUID_TEXT_SIZE])
+{
+    do {
+        struct uuid id;
+        random_uuid(sh, &id);
+        uuid_print(&id, ret_text);
+    } while (ret_text[0] == '-');
 }
 
 size_t shard_take_records(struct shard *sh,

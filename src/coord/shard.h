@@ -243,6 +243,8 @@ void shard_give(struct shard *sh, int64_t bytes);
  * letters. */
 #define SHARD_JAVA_UUID_SIZE 37
 void shard_java_uuid(struct shard *sh, char ret_text[static SHARD_JAVA_UUID_SIZE]);
+/* The same as Kafka's Uuid.randomUuid prints it: never with a leading dash. */
+void shard_kafka_uuid(struct shard *sh, char ret_text[static UUID_TEXT_SIZE]);
 
 /* ---- for the owner ---- */
 

@@ -47,6 +47,27 @@ int subscription_parse_assignment(struct view bytes,
     return parse(&consumer_protocol_assignment_msg, bytes, arena, ret, ret_version);
 }
 
+struct view
+subscription_encode(const struct msg *m, int16_t version, const void *body, struct arena *arena)
+{
+    struct writer w;
+    writer_init(&w);
+    writer_i16(&w, version);
+    check(codec_encode(m, version, body, &w) == 0);
+    size_t len = writer_size(&w);
+    uint8_t *bytes = arena_alloc(arena, len);
+    struct rope rope;
+    writer_finish(&w, &rope);
+    uint8_t *next = bytes;
+    for (size_t i = rope.start; i < rope.count; i++) {
+        memcpy(next, rope.runs[i].ptr, rope.runs[i].len);
+        next += rope.runs[i].len;
+    }
+    rope_release(&rope);
+    writer_release(&w);
+    return (struct view){.ptr = bytes, .len = len};
+}
+
 struct view subscription_build_assignment(const struct assignment *a,
                                           const struct shard_topics *topics,
                                           int16_t version,
@@ -71,21 +92,6 @@ struct view subscription_build_assignment(const struct assignment *a,
         to->partitions.items = tp->partitions;
         to->partitions.count = tp->count;
     }
-    struct writer w;
-    writer_init(&w);
-    writer_i16(&w, version);
     /* Every field is in every version, and nothing in it is null. */
-    check(codec_encode(m, version, &body, &w) == 0);
-    size_t len = writer_size(&w);
-    uint8_t *bytes = arena_alloc(arena, len);
-    struct rope rope;
-    writer_finish(&w, &rope);
-    uint8_t *next = bytes;
-    for (size_t i = rope.start; i < rope.count; i++) {
-        memcpy(next, rope.runs[i].ptr, rope.runs[i].len);
-        next += rope.runs[i].len;
-    }
-    rope_release(&rope);
-    writer_release(&w);
-    return (struct view){.ptr = bytes, .len = len};
+    return subscription_encode(m, version, &body, arena);
 }

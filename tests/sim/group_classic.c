@@ -33,26 +33,6 @@ struct candidate {
     int load;
 };
 
-static struct view encode(const struct msg *m, int16_t version, void *object, struct arena *arena)
-{
-    struct writer w;
-    writer_init(&w);
-    writer_i16(&w, version);
-    check(codec_encode(m, version, object, &w) == 0);
-    size_t len = writer_size(&w);
-    uint8_t *bytes = arena_alloc(arena, len);
-    struct rope rope;
-    writer_finish(&w, &rope);
-    uint8_t *next = bytes;
-    for (size_t i = rope.start; i < rope.count; i++) {
-        memcpy(next, rope.runs[i].ptr, rope.runs[i].len);
-        next += rope.runs[i].len;
-    }
-    rope_release(&rope);
-    writer_release(&w);
-    return (struct view){.ptr = bytes, .len = len};
-}
-
 static const char *protocol_name(const struct client *cl)
 {
     return cl->kind == CLIENT_EAGER ? "range" : "cooperative-sticky";
@@ -343,7 +323,8 @@ static struct view subscription(struct client *cl, struct arena *arena)
             }
         }
     }
-    return encode(&consumer_protocol_subscription_msg, SUBSCRIPTION_VERSION, &sub, arena);
+    return subscription_encode(&consumer_protocol_subscription_msg, SUBSCRIPTION_VERSION, &sub,
+                               arena);
 }
 
 static void send_join(struct client *cl)
@@ -459,7 +440,7 @@ static struct view assignment(struct client *cl, const struct held *gets, struct
             }
         }
     }
-    return encode(&consumer_protocol_assignment_msg, ASSIGNMENT_VERSION, &a, arena);
+    return subscription_encode(&consumer_protocol_assignment_msg, ASSIGNMENT_VERSION, &a, arena);
 }
 
 static void send_sync(struct client *cl)

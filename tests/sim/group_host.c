@@ -83,7 +83,7 @@ struct host_call *host_call_new(struct world *w, int group)
     return hc;
 }
 
-void host_call_free(struct host_call *hc)
+static void host_call_free(struct host_call *hc)
 {
     sim_disarm(hc->w->s, &hc->travel);
     list_remove(&hc->at);
@@ -243,7 +243,7 @@ struct last {
 
 /* Keeps the last record of each key, in its place, as the cleaner does; of the tombstones among
  * them those that are newer than a random place. */
-void group_host_compact(struct group_host *h, int shard)
+static void compact(struct group_host *h, int shard)
 {
     struct hosted *ho = &h->shards[shard];
     struct hmap lasts;
@@ -323,7 +323,7 @@ static void on_commit(struct sim_event *ev, void *ctx)
     ho->committed = min_size(ho->offered, ho->count);
     answer_committed(ho);
     if (ho->count > ho->compact_at && ho->phase == SHARD_SERVES) {
-        group_host_compact(ho->h, ho->index);
+        compact(ho->h, ho->index);
         ho->compact_at = ho->count + COMPACT_EVERY;
     }
     arm_commit(ho);

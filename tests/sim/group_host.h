@@ -43,13 +43,11 @@ struct shard *group_host_shard(const struct group_host *h, int shard); /* NULL: 
 /* For the wire: the call belongs to the host from now on. */
 void group_host_send(struct group_host *h, struct host_call *hc);
 struct host_call *host_call_new(struct world *w, int group);
-void host_call_free(struct host_call *hc);
 
 void group_host_topic_changed(struct group_host *h, enum shard_topic_change change, int topic);
 void group_host_crash(struct group_host *h, int shard);
 void group_host_resign(struct group_host *h, int shard);
 void group_host_fail_next_append(struct group_host *h, int shard);
-void group_host_compact(struct group_host *h, int shard);
 void group_host_calm(struct group_host *h); /* everything comes up and stays */
 /* Calls that a shard holds since before this moment. */
 bool group_host_has_waited(const struct group_host *h, int64_t since_us);

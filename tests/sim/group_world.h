@@ -192,7 +192,6 @@ void client_pause(struct client *cl, int64_t us);
 void client_resume(struct client *cl);
 void client_resubscribe(struct client *cl);
 void client_release(struct client *cl);
-int client_topics_all(const struct client *cl); /* how many partitions it is subscribed to */
 
 /* For the kinds of clients. */
 struct host_call *client_call(struct client *cl,

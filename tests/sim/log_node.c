@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "log_node_impl.h"
+#include "sim_disk.h"
 #include "storage/fd_cache.h"
 #include "storage/flusher.h"
 
@@ -21,35 +22,6 @@ enum {
     RESTART_MEAN_US = 30000,
     STEPS_OF_A_START = 60,
 };
-
-/* --- lies ----------------------------------------------------------------------------------------
- */
-
-static int lie_about_path(struct fs *fs, const char *path)
-{
-    (void)fs;
-    (void)path;
-    return 0;
-}
-
-static int lie_about_file(struct fs_file *f)
-{
-    (void)f;
-    return 0;
-}
-
-/* The disk's own table, with a sync that does nothing. */
-static void plant_in_disk(struct log_node *n)
-{
-    struct fs *fs = simfs_fs(n->disk);
-    n->lying = *fs->ops;
-    if (n->rules.mistake == LOG_NODE_NO_DIRECTORY_SYNC) {
-        n->lying.sync_dir = lie_about_path;
-    } else if (n->rules.mistake == LOG_NODE_NO_DATA_SYNC) {
-        n->lying.datasync = lie_about_file;
-    }
-    fs->ops = &n->lying;
-}
 
 /* --- the network ---------------------------------------------------------------------------------
  */
@@ -405,29 +377,9 @@ static void on_crash(struct sim_event *ev, void *ctx)
 
 void log_node_crash(struct log_node *n, uint64_t step, bool is_kill)
 {
-    sim_note(n->s, "%s in %" PRIu64 " steps", is_kill ? "kill" : "power cut", step);
     n->wants_kill = is_kill;
-    if (step > 0) {
-        simfs_crash_at(n->disk, simfs_steps(n->disk) + step);
-        return;
-    }
-    simfs_power_off(n->disk);
+    sim_disk_crash(n->s, n->disk, step, is_kill);
     log_node_end_of_event(n);
-}
-
-static void power_on(struct log_node *n)
-{
-    if (n->wants_kill && !n->must_lose_power) {
-        sim_note(n->s, "restart after a kill");
-        sim_happened(n->s, "kill");
-        simfs_kill(n->disk);
-        return;
-    }
-    enum simfs_mode mode = (enum simfs_mode)sim_rng_below(&n->rng, SIMFS_MODES);
-    sim_note(n->s, "power comes back, mode %d", (int)mode);
-    sim_happened(n->s, "power cut");
-    n->has_lost_power = true;
-    simfs_power_on(n->disk, sim_rng_next(&n->rng), mode);
 }
 
 static void on_restart(struct sim_event *ev, void *ctx)
@@ -435,7 +387,9 @@ static void on_restart(struct sim_event *ev, void *ctx)
     struct log_node *n = ctx;
     (void)ev;
     if (simfs_is_off(n->disk)) {
-        power_on(n);
+        bool is_kill = n->wants_kill && !n->must_lose_power;
+        n->has_lost_power = n->has_lost_power || !is_kill;
+        sim_disk_power_on(n->s, &n->rng, n->disk, is_kill);
     }
     n->must_lose_power = false;
     n->wants_kill = sim_rng_chance(&n->rng, 500);
@@ -628,32 +582,18 @@ void log_node_stop(struct log_node *n)
 
 void log_node_fail_some_call(struct log_node *n)
 {
-    static const unsigned ops[] = {
-        SIMFS_SYNCS,
-        SIMFS_OP_PWRITEV,
-        SIMFS_OP_CREATE | SIMFS_OP_OPEN,
-        SIMFS_OP_RENAME | SIMFS_OP_UNLINK,
-        SIMFS_OP_TRUNCATE | SIMFS_OP_PWRITEV,
-    };
-    size_t i = sim_rng_below(&n->rng, ARRAY_LEN(ops));
-    int err = i == 2 ? -EMFILE : -EIO;
-    uint64_t nth = 1 + sim_rng_below(&n->rng, 20);
-    sim_note(n->s, "calls %d fail at %" PRIu64, (int)ops[i], nth);
-    simfs_fail(n->disk, ops[i], nth, 1 + sim_rng_below(&n->rng, 2), err);
+    sim_disk_fail_some_call(n->s, &n->rng, n->disk, true);
 }
 
 void log_node_limit_disk(struct log_node *n, int64_t bytes)
 {
-    sim_note(n->s, "room for %" PRId64 " bytes", bytes);
-    simfs_set_capacity(n->disk, bytes < 0 ? 0 : simfs_used(n->disk) + bytes);
+    sim_disk_limit(n->s, n->disk, bytes);
 }
 
 void log_node_calm(struct log_node *n)
 {
     n->is_calm = true;
-    simfs_fail(n->disk, 0, 0, 0, 0);
-    simfs_set_capacity(n->disk, 0);
-    simfs_crash_at(n->disk, UINT64_MAX);
+    sim_disk_calm(n->disk);
 }
 
 static void draw_config(struct sim_rng *rng, struct plog_config *ret)
@@ -695,6 +635,13 @@ void log_node_rules_draw(struct sim_rng *rng, struct log_node_rules *ret)
 /* --- birth and death -----------------------------------------------------------------------------
  */
 
+static unsigned lies_of(enum log_node_mistake mistake)
+{
+    return mistake == LOG_NODE_NO_DIRECTORY_SYNC ? SIM_DISK_SYNC_DIR
+           : mistake == LOG_NODE_NO_DATA_SYNC    ? SIM_DISK_DATASYNC
+                                                 : 0;
+}
+
 struct log_node *log_node_new(struct sim *s, struct simnet *net, const struct log_node_rules *rules)
 {
     struct log_node *n = mem_zalloc(sizeof(*n));
@@ -708,7 +655,7 @@ struct log_node *log_node_new(struct sim *s, struct simnet *net, const struct lo
     n->disk = simfs_new(&s->clock.clock);
     simfs_on_step(n->disk, before_step, n);
     simfs_set_fsyncgate(n->disk, true);
-    plant_in_disk(n);
+    sim_disk_plant(n->disk, lies_of(rules->mistake), &n->lying);
     n->env = (struct plog_env){.fs = simfs_fs(n->disk), .clock = &s->clock.clock};
     list_init(&n->inbox);
     sim_event_init(&n->turn, on_turn, n);

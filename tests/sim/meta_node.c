@@ -8,6 +8,7 @@
 #include "meta_node_impl.h"
 #include "raft/format.h"
 #include "raft/raft_node.h"
+#include "sim_disk.h"
 #include "storage/fd_cache.h"
 
 enum {
@@ -15,35 +16,6 @@ enum {
     STEPS_OF_A_START = 80,
     DESCRIPTORS_MAX = 4,
 };
-
-/* --- lies ----------------------------------------------------------------------------------------
- */
-
-static int lie_about_path(struct fs *fs, const char *path)
-{
-    (void)fs;
-    (void)path;
-    return 0;
-}
-
-static int lie_about_file(struct fs_file *f)
-{
-    (void)f;
-    return 0;
-}
-
-static void plant_in_disk(struct meta_node *n)
-{
-    struct fs *fs = simfs_fs(n->disk);
-    n->lying = *fs->ops;
-    if (n->rules.mistake == META_NODE_NO_DIRECTORY_SYNC) {
-        n->lying.sync_dir = lie_about_path;
-    } else if (n->rules.mistake == META_NODE_NO_FILE_SYNC) {
-        n->lying.datasync = lie_about_file;
-        n->lying.fsync = lie_about_file;
-    }
-    fs->ops = &n->lying;
-}
 
 static void
 before_step(void *ctx, struct simfs *disk, uint64_t step, enum simfs_op op, const char *path)
@@ -342,13 +314,8 @@ static void on_turn(struct sim_event *ev, void *ctx)
 
 void meta_node_crash(struct meta_node *n, uint64_t step, bool is_kill)
 {
-    sim_note(n->s, "%s in %" PRIu64 " steps", is_kill ? "kill" : "power cut", step);
     n->wants_kill = is_kill;
-    if (step > 0) {
-        simfs_crash_at(n->disk, simfs_steps(n->disk) + step);
-        return;
-    }
-    simfs_power_off(n->disk);
+    sim_disk_crash(n->s, n->disk, step, is_kill);
     meta_node_end_of_event(n);
 }
 
@@ -358,26 +325,12 @@ void meta_node_crash_first_start(struct meta_node *n)
     simfs_crash_at(n->disk, 1 + sim_rng_below(&n->rng, STEPS_OF_A_START));
 }
 
-static void power_on(struct meta_node *n)
-{
-    if (n->wants_kill) {
-        sim_note(n->s, "restart after a kill");
-        sim_happened(n->s, "kill");
-        simfs_kill(n->disk);
-        return;
-    }
-    enum simfs_mode mode = (enum simfs_mode)sim_rng_below(&n->rng, SIMFS_MODES);
-    sim_note(n->s, "power comes back, mode %d", (int)mode);
-    sim_happened(n->s, "power cut");
-    simfs_power_on(n->disk, sim_rng_next(&n->rng), mode);
-}
-
 static void on_restart(struct sim_event *ev, void *ctx)
 {
     struct meta_node *n = ctx;
     (void)ev;
     if (simfs_is_off(n->disk)) {
-        power_on(n);
+        sim_disk_power_on(n->s, &n->rng, n->disk, n->wants_kill);
     }
     n->wants_kill = sim_rng_chance(&n->rng, 500);
     simfs_set_capacity(n->disk, 0);
@@ -614,30 +567,18 @@ void meta_node_stop(struct meta_node *n)
 
 void meta_node_fail_some_call(struct meta_node *n)
 {
-    static const unsigned ops[] = {
-        SIMFS_SYNCS,
-        SIMFS_OP_PWRITEV,
-        SIMFS_OP_CREATE | SIMFS_OP_OPEN,
-        SIMFS_OP_RENAME | SIMFS_OP_UNLINK,
-    };
-    size_t i = sim_rng_below(&n->rng, ARRAY_LEN(ops));
-    uint64_t nth = 1 + sim_rng_below(&n->rng, 20);
-    sim_note(n->s, "calls %d fail at %" PRIu64, (int)ops[i], nth);
-    simfs_fail(n->disk, ops[i], nth, 1 + sim_rng_below(&n->rng, 2), i == 2 ? -EMFILE : -EIO);
+    sim_disk_fail_some_call(n->s, &n->rng, n->disk, false);
 }
 
 void meta_node_limit_disk(struct meta_node *n, int64_t bytes)
 {
-    sim_note(n->s, "room for %" PRId64 " bytes", bytes);
-    simfs_set_capacity(n->disk, bytes < 0 ? 0 : simfs_used(n->disk) + bytes);
+    sim_disk_limit(n->s, n->disk, bytes);
 }
 
 void meta_node_calm(struct meta_node *n)
 {
     n->is_calm = true;
-    simfs_fail(n->disk, 0, 0, 0, 0);
-    simfs_set_capacity(n->disk, 0);
-    simfs_crash_at(n->disk, UINT64_MAX);
+    sim_disk_calm(n->disk);
 }
 
 /* --- birth and death -----------------------------------------------------------------------------
@@ -675,6 +616,13 @@ static enum kafka_error check_configs(void *ctx,
     return KAFKA_ERROR_NONE;
 }
 
+static unsigned lies_of(enum meta_node_mistake mistake)
+{
+    return mistake == META_NODE_NO_DIRECTORY_SYNC ? SIM_DISK_SYNC_DIR
+           : mistake == META_NODE_NO_FILE_SYNC    ? SIM_DISK_DATASYNC | SIM_DISK_FSYNC
+                                                  : 0;
+}
+
 struct meta_node *
 meta_node_new(struct sim *s, struct simnet *net, const struct meta_node_rules *rules)
 {
@@ -688,7 +636,7 @@ meta_node_new(struct sim *s, struct simnet *net, const struct meta_node_rules *r
     n->disk = simfs_new(&s->clock.clock);
     simfs_on_step(n->disk, before_step, n);
     simfs_set_fsyncgate(n->disk, true);
-    plant_in_disk(n);
+    sim_disk_plant(n->disk, lies_of(rules->mistake), &n->lying);
     n->env = (struct plog_env){.fs = simfs_fs(n->disk), .clock = &s->clock.clock};
     n->ct = (struct controller){
         .node_id = META_NODE_ID,

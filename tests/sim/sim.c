@@ -73,6 +73,11 @@ bool sim_rng_chance(struct sim_rng *rng, uint64_t per_mille)
     return sim_rng_below(rng, 1000) < per_mille;
 }
 
+uint64_t sim_rng_fault(struct sim_rng *rng, uint64_t bound)
+{
+    return sim_rng_chance(rng, 600) ? sim_rng_below(rng, bound) : 0;
+}
+
 int64_t sim_rng_exponential(struct sim_rng *rng, int64_t mean)
 {
     /* Halvings until a coin falls, and the place within the last half: piecewise linear, mean 1.5

@@ -38,6 +38,8 @@ uint64_t sim_rng_next(struct sim_rng *rng);
 uint64_t sim_rng_below(struct sim_rng *rng, uint64_t bound);               /* 0..bound-1 */
 int64_t sim_rng_between(struct sim_rng *rng, int64_t least, int64_t most); /* both included */
 bool sim_rng_chance(struct sim_rng *rng, uint64_t per_mille);
+/* How often a fault happens, per mille: below `bound`; often never. */
+uint64_t sim_rng_fault(struct sim_rng *rng, uint64_t bound);
 /* At least 0, this mean, exponentially spread (in integers: the same on every machine). */
 int64_t sim_rng_exponential(struct sim_rng *rng, int64_t mean);
 

@@ -78,27 +78,22 @@ static void on_tick(struct sim_event *ev, void *ctx)
     sim_arm(w->s, ev, sim_rng_exponential(&w->rng, f->tick_us));
 }
 
-static uint64_t draw_fault(struct world *w, uint64_t most)
-{
-    return sim_rng_chance(&w->rng, 600) ? sim_rng_below(&w->rng, most) : 0;
-}
-
 static void draw_faults(struct world *w)
 {
     w->faults = (struct faults){
         .tick_us = sim_rng_between(&w->rng, 20000, 200000),
         .delay_us = sim_rng_between(&w->rng, 200, 20000),
-        .loss = draw_fault(w, 40),
-        .crash = draw_fault(w, 15),
-        .resign = draw_fault(w, 15),
-        .failing = draw_fault(w, 15),
+        .loss = sim_rng_fault(&w->rng, 40),
+        .crash = sim_rng_fault(&w->rng, 15),
+        .resign = sim_rng_fault(&w->rng, 15),
+        .failing = sim_rng_fault(&w->rng, 15),
         .come = (uint64_t)sim_rng_between(&w->rng, 100, 800),
-        .go = draw_fault(w, 100),
-        .die = draw_fault(w, 100),
-        .pause = draw_fault(w, 60),
-        .resubscribe = draw_fault(w, 60),
-        .topics = draw_fault(w, 60),
-        .admin = draw_fault(w, 150),
+        .go = sim_rng_fault(&w->rng, 100),
+        .die = sim_rng_fault(&w->rng, 100),
+        .pause = sim_rng_fault(&w->rng, 60),
+        .resubscribe = sim_rng_fault(&w->rng, 60),
+        .topics = sim_rng_fault(&w->rng, 60),
+        .admin = sim_rng_fault(&w->rng, 150),
         .expires_offsets = sim_rng_chance(&w->rng, 150),
     };
 }

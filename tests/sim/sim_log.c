@@ -429,21 +429,16 @@ static void on_tick(struct sim_event *ev, void *ctx)
     sim_arm(w->s, ev, sim_rng_exponential(&w->rng, f->tick_us));
 }
 
-static uint64_t draw_fault(struct world *w, uint64_t most)
-{
-    return sim_rng_chance(&w->rng, 600) ? sim_rng_below(&w->rng, most) : 0;
-}
-
 static void draw(struct world *w)
 {
     w->faults = (struct faults){
         .tick_us = sim_rng_between(&w->rng, 1000, 6000),
-        .crash = draw_fault(w, 60),
-        .stop = draw_fault(w, 20),
-        .failing = draw_fault(w, 30),
-        .full = draw_fault(w, 60),
-        .checkpoint = draw_fault(w, 100),
-        .deletion = draw_fault(w, 60),
+        .crash = sim_rng_fault(&w->rng, 60),
+        .stop = sim_rng_fault(&w->rng, 20),
+        .failing = sim_rng_fault(&w->rng, 30),
+        .full = sim_rng_fault(&w->rng, 60),
+        .checkpoint = sim_rng_fault(&w->rng, 100),
+        .deletion = sim_rng_fault(&w->rng, 60),
     };
     w->produce_us = sim_rng_between(&w->rng, 500, 8000);
     w->retry_us = sim_rng_between(&w->rng, 20000, 100000);

@@ -318,11 +318,6 @@ static void on_tick(struct sim_event *ev, void *ctx)
     sim_arm(w->s, ev, sim_rng_exponential(&w->rng, f->tick_us));
 }
 
-static uint64_t draw_fault(struct world *w, uint64_t most)
-{
-    return sim_rng_chance(&w->rng, 600) ? sim_rng_below(&w->rng, most) : 0;
-}
-
 static void begin(struct world *w, struct sim *s, enum meta_node_mistake mistake)
 {
     struct simnet_rules net_rules;
@@ -332,12 +327,12 @@ static void begin(struct world *w, struct sim *s, enum meta_node_mistake mistake
     sim_rng_init(&w->rng, s->seed, "world");
     w->faults = (struct faults){
         .tick_us = sim_rng_between(&w->rng, 1000, 6000),
-        .crash = draw_fault(w, 60),
-        .stop = draw_fault(w, 20),
-        .failing = draw_fault(w, 20),
-        .full = draw_fault(w, 20),
-        .broker = draw_fault(w, 60),
-        .look = draw_fault(w, 40),
+        .crash = sim_rng_fault(&w->rng, 60),
+        .stop = sim_rng_fault(&w->rng, 20),
+        .failing = sim_rng_fault(&w->rng, 20),
+        .full = sim_rng_fault(&w->rng, 20),
+        .broker = sim_rng_fault(&w->rng, 60),
+        .look = sim_rng_fault(&w->rng, 40),
     };
     w->think_us = sim_rng_between(&w->rng, 500, 8000);
     w->retry_us = sim_rng_between(&w->rng, 20000, 100000);

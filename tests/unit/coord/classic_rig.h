@@ -16,9 +16,8 @@
 #include "coord/classic.h"
 #include "coord/group_requests.h"
 #include "coord/offsets.h"
-#include "coord/shard.h"
-#include "coord/shard_machines.h"
-#include "unit.h"
+#include "same_groups.h"
+#include "shard_fixture.h"
 #include "wire/codec.h"
 
 enum {
@@ -30,11 +29,6 @@ enum {
     API_SYNC = 14,
 };
 
-struct rig_record {
-    struct view key;
-    struct view value;
-};
-
 struct rig {
     struct shard *sh;
     struct shard_config config;
@@ -42,6 +36,7 @@ struct rig {
     struct shard_topics topics;
     int64_t now_ms;
     uint64_t seed;
+    struct arena log;           /* bytes of the records */
     struct rig_record *records; /* everything that was ever appended */
     size_t records_count;
     size_t records_new; /* of the last event */
@@ -70,52 +65,6 @@ struct ask {
     } rs;
 };
 
-static unused_ok bool rig_no_name(void *ctx, struct str name, struct shard_topic *ret)
-{
-    (void)ctx;
-    (void)name;
-    (void)ret;
-    return false;
-}
-
-static unused_ok bool rig_no_id(void *ctx, const struct uuid *id, struct shard_topic *ret)
-{
-    (void)ctx;
-    (void)id;
-    (void)ret;
-    return false;
-}
-
-static unused_ok void rig_no_topics(void *ctx,
-                                    bool (*visit)(void *visit_ctx, const struct shard_topic *t),
-                                    void *visit_ctx)
-{
-    (void)ctx;
-    (void)visit;
-    (void)visit_ctx;
-}
-
-static unused_ok size_t
-rig_no_racks(void *ctx, const struct shard_topic *t, int32_t partition, struct str *ret, size_t max)
-{
-    (void)ctx;
-    (void)t;
-    (void)partition;
-    (void)ret;
-    (void)max;
-    return 0;
-}
-
-static unused_ok void rig_settings(void *ctx, struct str group, struct group_settings *ret)
-{
-    (void)ctx;
-    (void)group;
-    *ret = (struct group_settings){
-        .session_timeout_ms = 45000,
-        .heartbeat_interval_ms = 5000,
-    };
-}
-
 static unused_ok void rig_begin(struct rig *r)
 {
     shard_begin(r->sh, r->now_ms, r->now_ms + RIG_WALL_MS, &r->topics);
@@ -125,31 +74,18 @@ static unused_ok void rig_start(struct rig *r)
 {
     r->sh = shard_new(&shard_machines, &r->config, 0, ++r->seed);
     rig_begin(r);
-    for (size_t i = 0; i < r->records_count; i++) {
-        assert_int_equal(shard_replay(r->sh, -1, r->records[i].key, r->records[i].value), 0);
-    }
+    fixture_replay(r->sh, r->records, r->records_count);
 }
 
 static unused_ok void rig_init(struct rig *r)
 {
     *r = (struct rig){
-        .config =
-            {
-                .min_session_timeout_ms = 6000,
-                .max_session_timeout_ms = 1800000,
-                .max_size = INT32_MAX,
-                .initial_rebalance_delay_ms = 3000,
-                .new_member_join_timeout_ms = 300000,
-                .consumer_max_size = INT32_MAX,
-                .offset_metadata_max_bytes = 4096,
-                .offsets_retention_ms = INT64_C(7) * 24 * 3600 * 1000,
-                .offsets_retention_check_interval_ms = 600000,
-                .settings = rig_settings,
-            },
-        .topics = {rig_no_name, rig_no_id, rig_no_topics, rig_no_racks, NULL, 1},
+        .config = fixture_config(),
+        .topics = fixture_no_topics,
         .now_ms = 5000,
         .seed = 7,
     };
+    r->config.initial_rebalance_delay_ms = 3000;
     list_init(&r->asks);
     r->records = mem_array(RIG_LOG_MAX, sizeof(r->records[0]));
     rig_start(r);
@@ -164,59 +100,14 @@ static unused_ok void rig_bound_memory(struct rig *r, int64_t max)
 
 /* ---- what must hold after each event ---- */
 
-static unused_ok struct view rig_copy(struct view v)
-{
-    if (v.ptr == NULL) {
-        return v;
-    }
-    uint8_t *bytes = mem_alloc(v.len + 1);
-    memcpy(bytes, v.ptr, v.len);
-    return (struct view){.ptr = bytes, .len = v.len};
-}
-
 static unused_ok void rig_take(void *ctx, struct view key, struct view value)
 {
     struct rig *r = ctx;
     assert_true(r->records_count < RIG_LOG_MAX);
-    r->records[r->records_count].key = rig_copy(key);
-    r->records[r->records_count].value = rig_copy(value);
+    r->records[r->records_count].key = fixture_keep(&r->log, key);
+    r->records[r->records_count].value = fixture_keep(&r->log, value);
     r->records_count++;
     r->records_new++;
-}
-
-static unused_ok void rig_same_view(struct view a, struct view b)
-{
-    assert_int_equal(a.len, b.len);
-    assert_true(a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
-static unused_ok void rig_same_group(const struct classic *live, const struct classic *loaded)
-{
-    assert_int_equal(live->state, loaded->state);
-    assert_int_equal(live->generation, loaded->generation);
-    assert_true(str_equal(live->protocol_type, loaded->protocol_type));
-    assert_true(str_equal(live->protocol_name, loaded->protocol_name));
-    assert_true(str_equal(live->leader, loaded->leader));
-    assert_int_equal(live->members.count, loaded->members.count);
-    const struct list *at = loaded->order.next;
-    list_foreach (node, &live->order) {
-        const struct classic_member *a = list_entry(node, struct classic_member, link);
-        const struct classic_member *b =
-            container_of((struct list *)(uintptr_t)at, struct classic_member, link);
-        assert_true(str_equal(a->id, b->id));
-        assert_true(str_equal(a->instance_id, b->instance_id));
-        assert_true(str_equal(a->client_id, b->client_id));
-        assert_true(str_equal(a->client_host, b->client_host));
-        assert_int_equal(a->session_timeout_ms, b->session_timeout_ms);
-        assert_int_equal(a->rebalance_timeout_ms, b->rebalance_timeout_ms);
-        rig_same_view(a->assignment, b->assignment);
-        rig_same_view(classic_member_metadata(a, live->protocol_name),
-                      classic_member_metadata(b, loaded->protocol_name));
-        at = at->next;
-    }
-    struct str topic = STR("t1");
-    assert_int_equal(classic_is_subscribed(live->group, topic),
-                     classic_is_subscribed(loaded->group, topic));
 }
 
 static unused_ok void rig_check_reload(struct rig *r)
@@ -226,11 +117,10 @@ static unused_ok void rig_check_reload(struct rig *r)
     rig_start(&second);
     hmap_foreach (node, &r->sh->groups) {
         struct group *g = container_of(node, struct group, node);
-        if (g->kind == GROUP_CLASSIC &&
-            (g->classic->state == CLASSIC_STABLE || g->classic->state == CLASSIC_EMPTY)) {
+        if (g->kind == GROUP_CLASSIC && classic_is_as_recorded(g->classic)) {
             const struct group *loaded = group_find(second.sh, g->id);
             assert_non_null(loaded);
-            rig_same_group(g->classic, loaded->classic);
+            same_classic(g->classic, loaded->classic);
         }
     }
     hmap_foreach (node, &second.sh->groups) {
@@ -335,11 +225,8 @@ static unused_ok void rig_release(struct rig *r)
     }
     shard_free(r->sh);
     assert_int_equal(r->memory.used, 0);
-    for (size_t i = 0; i < r->records_count; i++) {
-        mem_free((void *)(uintptr_t)r->records[i].key.ptr);
-        mem_free((void *)(uintptr_t)r->records[i].value.ptr);
-    }
     mem_free(r->records);
+    arena_release(&r->log);
 }
 
 /* ---- requests ---- */

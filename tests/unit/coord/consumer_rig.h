@@ -17,9 +17,8 @@
 #include "coord/consumer_private.h"
 #include "coord/group.h"
 #include "coord/offsets.h"
-#include "coord/shard.h"
-#include "coord/shard_machines.h"
-#include "unit.h"
+#include "same_groups.h"
+#include "shard_fixture.h"
 #include "wire/codec.h"
 
 enum {
@@ -27,11 +26,6 @@ enum {
     RIG_TOPICS_MAX = 64,
     RIG_NAMES_MAX = 8,
     RIG_OWNED_MAX = 64,
-};
-
-struct rig_record {
-    struct view key;
-    struct view value;
 };
 
 struct rig_topic {
@@ -54,6 +48,7 @@ struct rig {
     int64_t now_ms;
     int64_t wall_ms;
     uint64_t seed;
+    struct arena log; /* bytes of the records */
     struct rig_record *records;
     size_t records_count;
     size_t records_new;     /* of the last event */
@@ -149,100 +144,18 @@ static unused_ok struct shard *rig_load(struct rig *r, const struct shard_config
 {
     struct shard *sh = shard_new(&shard_machines, config, 0, ++r->seed);
     shard_begin(sh, r->now_ms, r->wall_ms + r->now_ms, &r->topics);
-    for (size_t i = 0; i < r->records_count; i++) {
-        assert_int_equal(shard_replay(sh, -1, r->records[i].key, r->records[i].value), 0);
-    }
+    fixture_replay(sh, r->records, r->records_count);
     return sh;
-}
-
-static unused_ok struct view rig_copy(struct view v)
-{
-    if (v.ptr == NULL) {
-        return v;
-    }
-    uint8_t *bytes = mem_alloc(v.len + 1);
-    memcpy(bytes, v.ptr, v.len);
-    return (struct view){.ptr = bytes, .len = v.len};
 }
 
 static unused_ok void rig_take(void *ctx, struct view key, struct view value)
 {
     struct rig *r = ctx;
     assert_true(r->records_count < RIG_LOG_MAX);
-    r->records[r->records_count].key = rig_copy(key);
-    r->records[r->records_count].value = rig_copy(value);
+    r->records[r->records_count].key = fixture_keep(&r->log, key);
+    r->records[r->records_count].value = fixture_keep(&r->log, value);
     r->records_count++;
     r->records_new++;
-}
-
-static unused_ok void
-same_set(const struct assignment *a, const int32_t *x, const struct assignment *b, const int32_t *y)
-{
-    assert_true(assignment_equal(a, b));
-    for (int64_t i = 0; x != NULL && i < assignment_size(a); i++) {
-        assert_int_equal(x[i], y[i]);
-    }
-}
-
-static unused_ok void same_member(const struct consumer_member *a, const struct consumer_member *b)
-{
-    assert_true(str_equal(a->id, b->id));
-    assert_true(consumer_metadata_equal(a, b));
-    assert_int_equal(a->epoch, b->epoch);
-    assert_int_equal(a->previous_epoch, b->previous_epoch);
-    assert_int_equal(a->state, b->state);
-    assert_int_equal(a->has_target, b->has_target);
-    same_set(&a->assigned, a->assigned_epochs, &b->assigned, b->assigned_epochs);
-    same_set(&a->pending_revocation, a->pending_revocation_epochs, &b->pending_revocation,
-             b->pending_revocation_epochs);
-    same_set(&a->target, NULL, &b->target, NULL);
-    for (int32_t i = 0; i < a->assigned.count; i++) {
-        const struct topic_partitions *tp = &a->assigned.topics[i];
-        for (int32_t j = 0; j < tp->count; j++) {
-            assert_int_equal(consumer_partition_epoch(a->consumer, &tp->id, tp->partitions[j]),
-                             consumer_partition_epoch(b->consumer, &tp->id, tp->partitions[j]));
-        }
-    }
-}
-
-static unused_ok void same_consumer(const struct consumer *a, const struct consumer *b)
-{
-    const struct consumer_details *x = a->details;
-    const struct consumer_details *y = b->details;
-    assert_int_equal(a->epoch, b->epoch);
-    assert_int_equal(a->target_epoch, b->target_epoch);
-    assert_int_equal(a->metadata_hash, b->metadata_hash);
-    assert_int_equal(a->members_count, b->members_count);
-    assert_int_equal(a->classic_members_count, b->classic_members_count);
-    assert_int_equal(consumer_state_of(a), consumer_state_of(b));
-    assert_int_equal(x->target_timestamp, y->target_timestamp);
-    assert_int_equal(x->owners.count, y->owners.count);
-    assert_int_equal(x->topics.count, y->topics.count);
-    assert_int_equal(x->regexes.count, y->regexes.count);
-    assert_int_equal(x->instances.count, y->instances.count);
-    hmap_foreach (node, &a->members) {
-        const struct consumer_member *m = container_of(node, struct consumer_member, node);
-        const struct consumer_member *other = consumer_member_find(b, m->id);
-        assert_non_null(other);
-        same_member(m, other);
-    }
-    hmap_foreach (node, &x->topics) {
-        const struct subscribed_topic *st = container_of(node, struct subscribed_topic, node);
-        assert_true(consumer_is_subscribed(b->group, st->name));
-    }
-    hmap_foreach (node, &x->regexes) {
-        const struct subscribed_regex *sr = container_of(node, struct subscribed_regex, node);
-        const struct subscribed_regex *other = consumer_regex_find(b, sr->text);
-        assert_non_null(other);
-        assert_int_equal(sr->members, other->members);
-        assert_int_equal(sr->is_resolved, other->is_resolved);
-        assert_int_equal(sr->version, other->version);
-        assert_int_equal(sr->timestamp, other->timestamp);
-        assert_int_equal(sr->topics_count, other->topics_count);
-        for (size_t i = 0; i < sr->topics_count; i++) {
-            assert_true(str_equal(sr->topics[i], other->topics[i]));
-        }
-    }
 }
 
 static unused_ok void rig_check(struct rig *r)
@@ -278,35 +191,16 @@ static unused_ok void rig_check(struct rig *r)
 
 static unused_ok void rig_end(struct rig *r)
 {
-    struct list done;
-    list_init(&done);
     r->records_new = 0;
     shard_take_records(r->sh, rig_take, r);
-    shard_take_completed(r->sh, &done);
-    while (list_pop_front(&done) != NULL) {
-    }
+    fixture_drop_completed(r->sh);
     rig_check(r);
 }
 
 static unused_ok void rig_init(struct rig *r)
 {
     *r = (struct rig){
-        .config =
-            {
-                .min_session_timeout_ms = 6000,
-                .max_session_timeout_ms = 1800000,
-                .max_size = INT32_MAX,
-                .new_member_join_timeout_ms = 300000,
-                .consumer_max_size = INT32_MAX,
-                .assignors = {STR("uniform"), STR("range")},
-                .assignors_count = 2,
-                .migration_policy = MIGRATION_BIDIRECTIONAL,
-                .regex_refresh_interval_ms = 600000,
-                .offset_metadata_max_bytes = 4096,
-                .offsets_retention_ms = INT64_C(7) * 24 * 3600 * 1000,
-                .offsets_retention_check_interval_ms = 600000,
-                .settings = rig_settings,
-            },
+        .config = fixture_config(),
         .settings =
             {
                 .session_timeout_ms = 45000,
@@ -317,6 +211,7 @@ static unused_ok void rig_init(struct rig *r)
         .wall_ms = INT64_C(1700000000000),
         .seed = 7,
     };
+    r->config.settings = rig_settings;
     r->config.settings_ctx = r;
     r->topics = (struct shard_topics){rig_by_name, rig_by_id, rig_each, rig_racks, r, 10};
     r->records = mem_array(RIG_LOG_MAX, sizeof(r->records[0]));
@@ -328,11 +223,8 @@ static unused_ok void rig_release(struct rig *r)
 {
     shard_free(r->sh);
     assert_int_equal(r->memory.used, 0);
-    for (size_t i = 0; i < r->records_count; i++) {
-        mem_free((void *)(uintptr_t)r->records[i].key.ptr);
-        mem_free((void *)(uintptr_t)r->records[i].value.ptr);
-    }
     mem_free(r->records);
+    arena_release(&r->log);
     arena_release(&r->arena);
 }
 

@@ -15,9 +15,9 @@
 #include "coord/group_requests.h"
 #include "coord/migrate.h"
 #include "coord/offsets.h"
-#include "coord/shard_machines.h"
 #include "coord/subscription.h"
-#include "unit.h"
+#include "same_groups.h"
+#include "shard_fixture.h"
 #include "wire/codec.h"
 
 enum {
@@ -33,11 +33,6 @@ enum {
     API_CONSUMER_HEARTBEAT = 68,
 };
 
-struct kept_record {
-    struct view key;
-    struct view value;
-};
-
 struct rig {
     struct shard *sh;
     struct shard_config config;
@@ -46,7 +41,7 @@ struct rig {
     struct arena arena; /* of the whole test */
     int64_t now_ms;
     uint64_t seed;
-    struct kept_record *records;
+    struct rig_record *records;
     size_t records_count;
     size_t completed; /* calls of the last event */
 };
@@ -100,24 +95,6 @@ each(void *ctx, bool (*visit)(void *visit_ctx, const struct shard_topic *t), voi
     }
 }
 
-static unused_ok size_t
-racks(void *ctx, const struct shard_topic *t, int32_t partition, struct str *ret, size_t max)
-{
-    (void)ctx;
-    (void)t;
-    (void)partition;
-    (void)ret;
-    (void)max;
-    return 0;
-}
-
-static unused_ok void settings(void *ctx, struct str group, struct group_settings *ret)
-{
-    (void)ctx;
-    (void)group;
-    *ret = (struct group_settings){.session_timeout_ms = 45000, .heartbeat_interval_ms = 5000};
-}
-
 static unused_ok void begin(struct rig *r)
 {
     shard_begin(r->sh, r->now_ms, r->now_ms + 1000000, &r->topics);
@@ -127,57 +104,8 @@ static unused_ok struct shard *load(struct rig *r)
 {
     struct shard *sh = shard_new(&shard_machines, &r->config, 0, ++r->seed);
     shard_begin(sh, r->now_ms, r->now_ms + 1000000, &r->topics);
-    for (size_t i = 0; i < r->records_count; i++) {
-        assert_int_equal(shard_replay(sh, -1, r->records[i].key, r->records[i].value), 0);
-    }
+    fixture_replay(sh, r->records, r->records_count);
     return sh;
-}
-
-static unused_ok void assert_same_view(struct view a, struct view b)
-{
-    assert_int_equal(a.len, b.len);
-    assert_true(a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
-static unused_ok void assert_same_consumer(const struct consumer *live,
-                                           const struct consumer *loaded)
-{
-    assert_int_equal(live->epoch, loaded->epoch);
-    assert_int_equal(live->target_epoch, loaded->target_epoch);
-    assert_int_equal(live->metadata_hash, loaded->metadata_hash);
-    assert_int_equal(live->members_count, loaded->members_count);
-    assert_int_equal(live->classic_members_count, loaded->classic_members_count);
-    hmap_foreach (node, &live->members) {
-        const struct consumer_member *a = container_of(node, struct consumer_member, node);
-        const struct consumer_member *b = consumer_member_find(loaded, a->id);
-        assert_non_null(b);
-        assert_int_equal(a->epoch, b->epoch);
-        assert_int_equal(a->previous_epoch, b->previous_epoch);
-        assert_int_equal(a->state, b->state);
-        assert_true(assignment_equal(&a->assigned, &b->assigned));
-        assert_true(assignment_equal(&a->target, &b->target));
-        assert_true(assignment_equal(&a->pending_revocation, &b->pending_revocation));
-        assert_true(str_equal(a->instance_id, b->instance_id));
-        assert_true(str_equal(a->rack_id, b->rack_id));
-        assert_int_equal(a->classic != NULL, b->classic != NULL);
-        assert_int_equal(a->topics_count, b->topics_count);
-    }
-}
-
-static unused_ok void assert_same_classic(const struct classic *live, const struct classic *loaded)
-{
-    if (live->state != CLASSIC_STABLE && live->state != CLASSIC_EMPTY) {
-        return; /* what a record says is less than the live state */
-    }
-    assert_int_equal(live->generation, loaded->generation);
-    assert_int_equal(live->members.count, loaded->members.count);
-    assert_true(str_equal(live->protocol_name, loaded->protocol_name));
-    list_foreach (node, &live->order) {
-        const struct classic_member *a = list_entry(node, struct classic_member, link);
-        const struct classic_member *b = classic_member_find(loaded, a->id);
-        assert_non_null(b);
-        assert_same_view(a->assignment, b->assignment);
-    }
 }
 
 static unused_ok void validate(const struct shard *sh)
@@ -203,38 +131,27 @@ static unused_ok void check_reload(struct rig *r)
         assert_non_null(loaded);
         assert_int_equal(live->kind, loaded->kind);
         if (live->kind == GROUP_CONSUMER) {
-            assert_same_consumer(live->consumer, loaded->consumer);
-        } else {
-            assert_same_classic(live->classic, loaded->classic);
+            same_consumer(live->consumer, loaded->consumer);
+        } else if (classic_is_as_recorded(live->classic)) {
+            same_classic(live->classic, loaded->classic);
         }
     }
     shard_free(again);
     assert_int_equal(r->memory.used, used);
 }
 
-static unused_ok struct view keep(struct rig *r, struct view v)
-{
-    struct str copy = arena_strdup(&r->arena, str_of((const char *)v.ptr, v.len));
-    return (struct view){.ptr = (const uint8_t *)copy.ptr, .len = copy.len};
-}
-
 static unused_ok void take(void *ctx, struct view key, struct view value)
 {
     struct rig *r = ctx;
     assert_true(r->records_count < LOG_MAX);
-    r->records[r->records_count++] = (struct kept_record){keep(r, key), keep(r, value)};
+    r->records[r->records_count++] =
+        (struct rig_record){fixture_keep(&r->arena, key), fixture_keep(&r->arena, value)};
 }
 
 static unused_ok void end(struct rig *r)
 {
-    struct list done;
-    list_init(&done);
     shard_take_records(r->sh, take, r);
-    shard_take_completed(r->sh, &done);
-    r->completed = 0;
-    for (struct list *node; (node = list_pop_front(&done)) != NULL;) {
-        r->completed++;
-    }
+    r->completed = fixture_drop_completed(r->sh);
     validate(r->sh);
     check_reload(r);
 }
@@ -242,24 +159,9 @@ static unused_ok void end(struct rig *r)
 static unused_ok int setup(void **state)
 {
     struct rig *r = mem_zalloc(sizeof(*r));
-    r->config = (struct shard_config){
-        .min_session_timeout_ms = 6000,
-        .max_session_timeout_ms = 1800000,
-        .max_size = INT32_MAX,
-        .initial_rebalance_delay_ms = 0,
-        .new_member_join_timeout_ms = 300000,
-        .consumer_max_size = INT32_MAX,
-        .assignors = {STR("uniform"), STR("range")},
-        .assignors_count = 2,
-        .migration_policy = MIGRATION_BIDIRECTIONAL,
-        .regex_refresh_interval_ms = 600000,
-        .offset_metadata_max_bytes = 4096,
-        .offsets_retention_ms = INT64_C(604800000),
-        .offsets_retention_check_interval_ms = 600000,
-        .settings = settings,
-        .memory = &r->memory,
-    };
-    r->topics = (struct shard_topics){by_name, by_id, each, racks, NULL, 1};
+    r->config = fixture_config();
+    r->config.memory = &r->memory;
+    r->topics = (struct shard_topics){by_name, by_id, each, fixture_no_racks, NULL, 1};
     r->now_ms = 5000;
     r->records = arena_alloc(&r->arena, sizeof(*r->records) * LOG_MAX);
     r->sh = load(r);
@@ -275,11 +177,7 @@ static unused_ok int teardown(void **state)
     struct rig *r = *state;
     begin(r);
     shard_abandon(r->sh, KAFKA_ERROR_NOT_COORDINATOR);
-    struct list done;
-    list_init(&done);
-    shard_take_completed(r->sh, &done);
-    while (list_pop_front(&done) != NULL) {
-    }
+    fixture_drop_completed(r->sh);
     shard_free(r->sh);
     assert_int_equal(r->memory.used, 0); /* what was taken was given back */
     arena_release(&r->arena);
@@ -303,11 +201,7 @@ static unused_ok void restart(struct rig *r)
 {
     begin(r);
     shard_abandon(r->sh, KAFKA_ERROR_NOT_COORDINATOR);
-    struct list done;
-    list_init(&done);
-    shard_take_completed(r->sh, &done);
-    while (list_pop_front(&done) != NULL) {
-    }
+    fixture_drop_completed(r->sh);
     shard_free(r->sh);
     r->sh = load(r);
     begin(r);
@@ -350,17 +244,7 @@ static unused_ok struct view subscription(struct rig *r, const int32_t *owned)
     }
     s.owned_partitions.items = &tp;
     s.owned_partitions.count = tp.partitions.count > 0 ? 1 : 0;
-    struct writer w;
-    struct rope rope;
-    writer_init(&w);
-    writer_i16(&w, 1);
-    assert_int_equal(codec_encode(&consumer_protocol_subscription_msg, 1, &s, &w), 0);
-    size_t len = writer_size(&w);
-    writer_finish(&w, &rope);
-    struct view v = keep(r, (struct view){rope_first(&rope)->ptr, len});
-    rope_release(&rope);
-    writer_release(&w);
-    return v;
+    return subscription_encode(&consumer_protocol_subscription_msg, 1, &s, &r->arena);
 }
 
 struct joins {

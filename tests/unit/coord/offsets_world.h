@@ -6,7 +6,7 @@
 #ifndef TESTS_OFFSETS_WORLD_H
 #define TESTS_OFFSETS_WORLD_H
 
-#include "unit.h"
+#include "shard_fixture.h"
 
 #include "base/mem.h"
 #include "coord/classic.h"
@@ -14,8 +14,6 @@
 #include "coord/group_admin.h"
 #include "coord/group_requests.h"
 #include "coord/offsets.h"
-#include "coord/shard.h"
-#include "coord/shard_machines.h"
 #include "wire/gen/errors.h"
 #include "wire/gen/messages.h"
 
@@ -82,15 +80,6 @@ world_each(void *ctx, bool (*visit)(void *, const struct shard_topic *), void *v
     }
 }
 
-static inline size_t world_racks(void *ctx unused_ok,
-                                 const struct shard_topic *t unused_ok,
-                                 int32_t partition unused_ok,
-                                 struct str *ret unused_ok,
-                                 size_t max unused_ok)
-{
-    return 0;
-}
-
 static inline struct uuid world_id(uint8_t number)
 {
     return (struct uuid){.bytes = {number, 7, number}};
@@ -104,16 +93,6 @@ world_settings(void *ctx unused_ok, struct str group unused_ok, struct group_set
 
 /* ---- events ---- */
 
-static inline struct view world_keep(struct world *w, struct view bytes)
-{
-    if (bytes.ptr == NULL) {
-        return bytes;
-    }
-    uint8_t *copy = arena_alloc(&w->arena, bytes.len + 1);
-    memcpy(copy, bytes.ptr, bytes.len);
-    return (struct view){.ptr = copy, .len = bytes.len};
-}
-
 static inline void world_add_record(struct world *w, struct world_record record)
 {
     if (w->records_count == w->records_cap) {
@@ -126,8 +105,8 @@ static inline void world_add_record(struct world *w, struct world_record record)
 static inline void world_take_record(void *ctx, struct view key, struct view value)
 {
     struct world *w = ctx;
-    world_add_record(w, (struct world_record){.key = world_keep(w, key),
-                                              .value = world_keep(w, value),
+    world_add_record(w, (struct world_record){.key = fixture_keep(&w->arena, key),
+                                              .value = fixture_keep(&w->arena, value),
                                               .producer_id = -1});
     w->emitted++;
 }
@@ -141,12 +120,8 @@ static inline void world_begin(struct world *w)
 /* The end of an event: its records go to the log, its calls are forgotten. */
 static inline void world_end(struct world *w)
 {
-    struct list done;
-    list_init(&done);
     (void)shard_take_records(w->sh, world_take_record, w);
-    shard_take_completed(w->sh, &done);
-    while (list_pop_front(&done) != NULL) {
-    }
+    fixture_drop_completed(w->sh);
     offsets_validate(w->sh);
 }
 
@@ -167,27 +142,15 @@ static inline struct shard *world_new_shard(struct world *w)
 static inline int world_setup(void **state)
 {
     struct world *w = mem_zalloc(sizeof(*w));
-    w->config = (struct shard_config){
-        .min_session_timeout_ms = 6000,
-        .max_session_timeout_ms = 1800000,
-        .max_size = INT32_MAX,
-        .initial_rebalance_delay_ms = 0,
-        .new_member_join_timeout_ms = 300000,
-        .consumer_max_size = INT32_MAX,
-        .assignors = {STR("uniform"), STR("range")},
-        .assignors_count = 2,
-        .migration_policy = MIGRATION_BIDIRECTIONAL,
-        .regex_refresh_interval_ms = 600000,
-        .offset_metadata_max_bytes = 4096,
-        .offsets_retention_ms = WORLD_RETENTION,
-        .offsets_retention_check_interval_ms = WORLD_CHECK_MS,
-        .settings = world_settings,
-        .memory = &w->memory,
-    };
+    w->config = fixture_config();
+    w->config.offsets_retention_ms = WORLD_RETENTION;
+    w->config.offsets_retention_check_interval_ms = WORLD_CHECK_MS;
+    w->config.settings = world_settings;
+    w->config.memory = &w->memory;
     w->topics = (struct shard_topics){.by_name = world_by_name,
                                       .by_id = world_by_id,
                                       .each = world_each,
-                                      .racks = world_racks,
+                                      .racks = fixture_no_racks,
                                       .ctx = w,
                                       .version = 1};
     static const char *const names[] = {"a", "b", "c"};

@@ -227,7 +227,7 @@ static void the_protocol_with_most_votes_among_those_of_all_is_elected(void **st
         assert_str(asks[i]->rs.join.protocol_name, "a"); /* 3 of 4; c is not everybody's */
     }
     assert_int_equal(asks[0]->rs.join.members.count, 4);
-    rig_same_view(asks[0]->rs.join.members.items[1].metadata, bytes_of("5"));
+    same_view(asks[0]->rs.join.members.items[1].metadata, bytes_of("5"));
 }
 
 /* As a real broker elected. */
@@ -270,7 +270,7 @@ static void the_leaders_sync_makes_the_group_stable_and_is_written(void **state)
     assert_int_equal(r->records_count, before);
     struct ask *a = rig_sync(r, "g", ids[0], 3, "nobody", "lost", ids[0], "early", ids[0], "late");
     assert_int_equal(sync_error(a), 0);
-    rig_same_view(a->rs.sync.assignment, bytes_of("late"));
+    same_view(a->rs.sync.assignment, bytes_of("late"));
     assert_str(a->rs.sync.protocol_type, "consumer");
     assert_str(a->rs.sync.protocol_name, "range");
     assert_int_equal(r->records_count, before + 1);
@@ -279,7 +279,7 @@ static void the_leaders_sync_makes_the_group_stable_and_is_written(void **state)
     assert_int_equal(b->rs.sync.assignment.len, 0);
     /* Again: the stored one. */
     a = rig_sync(r, "g", ids[0], 3, ids[0], "other");
-    rig_same_view(a->rs.sync.assignment, bytes_of("late"));
+    same_view(a->rs.sync.assignment, bytes_of("late"));
     assert_int_equal(r->records_count, before + 1);
 }
 
@@ -346,7 +346,7 @@ static void a_sync_that_is_parked_ends_when_the_member_syncs_again(void **state)
     struct ask *b = rig_sync_as(r, "g", ids[1], NULL, 3, NULL, 0);
     assert_int_equal(sync_error(a), KAFKA_ERROR_REBALANCE_IN_PROGRESS);
     rig_sync(r, "g", ids[0], 3, ids[1], "x");
-    rig_same_view(b->rs.sync.assignment, bytes_of("x"));
+    same_view(b->rs.sync.assignment, bytes_of("x"));
 }
 
 /* ---- Heartbeat ---- */
@@ -603,7 +603,7 @@ static void the_record_has_kafkas_fields(void **state)
     assert_str(v.members.items[0].client_host, "/127.0.0.1");
     assert_int_equal(v.members.items[0].rebalance_timeout, 60000);
     assert_int_equal(v.members.items[0].session_timeout, 30000);
-    rig_same_view(v.members.items[0].assignment, bytes_of("all"));
+    same_view(v.members.items[0].assignment, bytes_of("all"));
     assert_int_equal(v.members.items[0].subscription.len, sizeof(SUBSCRIBED_T1) - 1);
     arena_release(&arena);
 
@@ -629,7 +629,7 @@ static void a_restart_keeps_the_members_and_their_sessions_begin_anew(void **sta
     assert_int_equal(rig_heartbeat(r, "g", ids[0], 2), 0);
     assert_int_equal(rig_heartbeat(r, "g", ids[1], 2), 0);
     struct ask *s = rig_sync_as(r, "g", ids[1], NULL, 2, NULL, 0);
-    rig_same_view(s->rs.sync.assignment, bytes_of("second"));
+    same_view(s->rs.sync.assignment, bytes_of("second"));
     rig_advance(r, 30000);
     assert_int_equal(rig_state(r, "g"), CLASSIC_EMPTY);
 }

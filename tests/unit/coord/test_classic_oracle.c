@@ -26,7 +26,7 @@ static void two_members_come_and_go(void **state)
     assert_str(a->rs.join.member_id, ma);
     assert_int_equal(a->rs.join.members.count, 1);
     struct ask *s = rig_sync(r, "g1", ma, 1, ma, "all");
-    rig_same_view(s->rs.sync.assignment, bytes_of("all"));
+    same_view(s->rs.sync.assignment, bytes_of("all"));
     assert_int_equal(rig_heartbeat(r, "g1", ma, 1), 0);
 
     const char *mb;
@@ -49,8 +49,8 @@ static void two_members_come_and_go(void **state)
     assert_false(sb->is_done);
     assert_int_equal(rig_heartbeat(r, "g1", ma, 2), 0);
     s = rig_sync(r, "g1", ma, 2, ma, "first", mb, "second");
-    rig_same_view(s->rs.sync.assignment, bytes_of("first"));
-    rig_same_view(sb->rs.sync.assignment, bytes_of("second"));
+    same_view(s->rs.sync.assignment, bytes_of("first"));
+    same_view(sb->rs.sync.assignment, bytes_of("second"));
 
     a = rig_join(r, ja);
     assert_false(a->is_done);
@@ -113,7 +113,7 @@ static void a_static_member_comes_back(void **state)
     assert_str(a->rs.join.members.items[0].group_instance_id, "s1");
     const char *s1 = id_of(a);
     struct ask *s = rig_sync(r, "gs", s1, 1, s1, "static");
-    rig_same_view(s->rs.sync.assignment, bytes_of("static"));
+    same_view(s->rs.sync.assignment, bytes_of("static"));
     a = rig_join(r, (struct joins){.group = "gs", .version = 9, .instance = "s1"});
     assert_int_equal(join_error(a), 0);
     assert_int_equal(a->rs.join.generation_id, 1);

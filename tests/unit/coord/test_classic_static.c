@@ -32,7 +32,7 @@ static void a_static_leader_comes_back_without_a_rebalance(void **state)
     assert_int_equal(rig_state(r, "g"), CLASSIC_STABLE);
     assert_int_equal(r->records_count, before + 1);
     struct ask *s = rig_sync_as(r, "g", id, "i1", 1, NULL, 0);
-    rig_same_view(s->rs.sync.assignment, bytes_of("mine"));
+    same_view(s->rs.sync.assignment, bytes_of("mine"));
 
     assert_int_equal(rig_heartbeat_as(r, "g", old, "i1", 1), KAFKA_ERROR_FENCED_INSTANCE_ID);
     assert_int_equal(rig_heartbeat_as(r, "g", old, NULL, 1), KAFKA_ERROR_UNKNOWN_MEMBER_ID);
@@ -78,7 +78,7 @@ static void a_static_follower_comes_back_and_learns_the_leader(void **state)
     assert_false(b->rs.join.skip_assignment);
     assert_int_equal(b->rs.join.members.count, 0);
     struct ask *s = rig_sync_as(r, "g", id_of(b), "i2", 1, NULL, 0);
-    rig_same_view(s->rs.sync.assignment, bytes_of("two"));
+    same_view(s->rs.sync.assignment, bytes_of("two"));
 }
 
 static void a_replacement_that_changes_the_election_begins_a_rebalance(void **state)
@@ -241,7 +241,7 @@ static void the_sync_of_a_replaced_id_is_awaited_and_then_a_rebalance_begins(voi
     b = rig_join(r, (struct joins){.group = "g", .instance = "i2", .session_ms = 90000});
     assert_int_equal(join_error(b), 0);
     struct ask *s = rig_sync_as(r, "g", id_of(b), "i2", 1, NULL, 0);
-    rig_same_view(s->rs.sync.assignment, bytes_of("two"));
+    same_view(s->rs.sync.assignment, bytes_of("two"));
     for (int i = 0; i < 3; i++) {
         rig_advance(r, 20000);
         int error = rig_heartbeat_as(r, "g", ia, "i1", 1);

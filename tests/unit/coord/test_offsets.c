@@ -423,7 +423,7 @@ encoded(struct world *w, int16_t prefix, const struct msg *m, int16_t version, v
     assert_int_equal(codec_encode(m, version, object, &out), 0);
     writer_finish(&out, &rope);
     struct view kept =
-        world_keep(w, (struct view){.ptr = rope_first(&rope)->ptr, .len = rope.bytes});
+        fixture_keep(&w->arena, (struct view){.ptr = rope_first(&rope)->ptr, .len = rope.bytes});
     rope_release(&rope);
     writer_release(&out);
     return kept;

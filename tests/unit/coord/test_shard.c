@@ -5,14 +5,12 @@
  *
  * Records of an event are taken into memory and fed to a second shard, as a restart would.
  */
-#include "unit.h"
+#include "shard_fixture.h"
 
 #include "base/err.h"
 #include "coord/classic.h"
 #include "coord/group.h"
 #include "coord/offsets.h"
-#include "coord/shard.h"
-#include "coord/shard_machines.h"
 
 #define RECORDS_MAX 64
 
@@ -23,72 +21,8 @@ struct taken {
     size_t count;
 };
 
-static void no_settings(void *ctx, struct str group, struct group_settings *ret)
-{
-    (void)ctx;
-    (void)group;
-    *ret = (struct group_settings){
-        .session_timeout_ms = 45000, .heartbeat_interval_ms = 5000, .assignment_interval_ms = 0};
-}
-
-static bool no_name(void *ctx, struct str name, struct shard_topic *ret)
-{
-    (void)ctx;
-    (void)name;
-    (void)ret;
-    return false;
-}
-
-static bool no_id(void *ctx, const struct uuid *id, struct shard_topic *ret)
-{
-    (void)ctx;
-    (void)id;
-    (void)ret;
-    return false;
-}
-
-static void
-no_each(void *ctx, bool (*visit)(void *visit_ctx, const struct shard_topic *t), void *visit_ctx)
-{
-    (void)ctx;
-    (void)visit;
-    (void)visit_ctx;
-}
-
-static size_t
-no_racks(void *ctx, const struct shard_topic *t, int32_t partition, struct str *ret, size_t max)
-{
-    (void)ctx;
-    (void)t;
-    (void)partition;
-    (void)ret;
-    (void)max;
-    return 0;
-}
-
-static const struct shard_topics topics = {.by_name = no_name,
-                                           .by_id = no_id,
-                                           .each = no_each,
-                                           .racks = no_racks,
-                                           .version = 1};
-
 static struct mem_budget memory;
-
-static const struct shard_config config = {
-    .min_session_timeout_ms = 6000,
-    .max_session_timeout_ms = 1800000,
-    .max_size = INT32_MAX,
-    .initial_rebalance_delay_ms = 0,
-    .new_member_join_timeout_ms = 300000,
-    .consumer_max_size = INT32_MAX,
-    .migration_policy = MIGRATION_BIDIRECTIONAL,
-    .regex_refresh_interval_ms = 600000,
-    .offset_metadata_max_bytes = 4096,
-    .offsets_retention_ms = 604800000,
-    .offsets_retention_check_interval_ms = 600000,
-    .settings = no_settings,
-    .memory = &memory,
-};
+static struct shard_config config;
 
 static struct taken taken;
 
@@ -97,6 +31,8 @@ static int setup(void **state unused_ok)
     memset(&taken, 0, sizeof(taken));
     atomic_store(&memory.used, 0);
     memory.max = 0;
+    config = fixture_config();
+    config.memory = &memory;
     return 0;
 }
 
@@ -107,21 +43,11 @@ static int teardown(void **state unused_ok)
     return 0;
 }
 
-static struct view keep(struct view v)
-{
-    if (v.ptr == NULL) {
-        return v;
-    }
-    uint8_t *copy = arena_alloc(&taken.arena, v.len + 1);
-    memcpy(copy, v.ptr, v.len);
-    return (struct view){.ptr = copy, .len = v.len};
-}
-
 static void take_one(void *ctx unused_ok, struct view key, struct view value)
 {
     assert_in_range(taken.count, 0, RECORDS_MAX - 1);
-    taken.keys[taken.count] = keep(key);
-    taken.values[taken.count] = keep(value);
+    taken.keys[taken.count] = fixture_keep(&taken.arena, key);
+    taken.values[taken.count] = fixture_keep(&taken.arena, value);
     taken.count++;
 }
 
@@ -138,7 +64,7 @@ static struct shard *empty_shard(void)
 {
     struct shard *sh = shard_new(&shard_machines, &config, 0, 1);
     struct list completed;
-    shard_begin(sh, 1000, 1700000000000, &topics);
+    shard_begin(sh, 1000, 1700000000000, &fixture_no_topics);
     shard_loaded(sh);
     assert_int_equal(end_event(sh, &completed), 0);
     return sh;
@@ -151,7 +77,7 @@ static struct shard *reloaded(void)
     for (size_t i = 0; i < taken.count; i++) {
         assert_int_equal(shard_replay(sh, -1, taken.keys[i], taken.values[i]), 0);
     }
-    shard_begin(sh, 5000, 1700000001000, &topics);
+    shard_begin(sh, 5000, 1700000001000, &fixture_no_topics);
     shard_loaded(sh);
     end_event(sh, &completed);
     return sh;
@@ -191,7 +117,7 @@ static void a_record_has_the_bytes_that_kafka_writes(void **state unused_ok)
                                     0,    0,    0x01, 0x8b, 0xcf, 0xe5, 0x68, 0};
     struct shard *sh = empty_shard();
     struct list completed;
-    shard_begin(sh, 1000, 1700000000000, &topics);
+    shard_begin(sh, 1000, 1700000000000, &fixture_no_topics);
     emit_offset(sh, "go", "ga", 3, 42, false);
     emit_offset(sh, "go", "ga", 3, 0, true);
     assert_int_equal(end_event(sh, &completed), 2);
@@ -208,7 +134,7 @@ static void the_state_is_the_same_after_a_reload(void **state unused_ok)
 {
     struct shard *sh = empty_shard();
     struct list completed;
-    shard_begin(sh, 1000, 1700000000000, &topics);
+    shard_begin(sh, 1000, 1700000000000, &fixture_no_topics);
     emit_offset(sh, "a", "t", 0, 5, false);
     emit_offset(sh, "a", "t", 1, 6, false);
     emit_offset(sh, "b", "t", 0, 7, false);
@@ -245,7 +171,7 @@ static void large_records_come_out_whole(void **state unused_ok)
     value.members.items = &member;
     value.members.count = 1;
     for (int i = 0; i < 3; i++) {
-        shard_begin(sh, 1000, 1700000000000, &topics);
+        shard_begin(sh, 1000, 1700000000000, &fixture_no_topics);
         shard_append(sh, &group_metadata_key_msg, &key, &group_metadata_value_msg, 3, &value);
         assert_int_equal(end_event(sh, &completed), 1);
         struct view got = taken.values[taken.count - 1];
@@ -319,7 +245,7 @@ static void memory_is_bounded_but_for_loading(void **state unused_ok)
     assert_true(shard_charge(sh, 5000)); /* it is in the log */
     shard_give(sh, 4500);
     struct list completed;
-    shard_begin(sh, 1000, 1700000000000, &topics);
+    shard_begin(sh, 1000, 1700000000000, &fixture_no_topics);
     shard_loaded(sh);
     end_event(sh, &completed);
     assert_true(shard_charge(sh, 400));
@@ -335,7 +261,7 @@ static void answers_come_in_the_order_of_their_completion(void **state unused_ok
     struct shard *sh = empty_shard();
     struct shard_call calls[3] = {0};
     struct list completed;
-    shard_begin(sh, 1000, 1700000000000, &topics);
+    shard_begin(sh, 1000, 1700000000000, &fixture_no_topics);
     shard_complete(sh, &calls[2]);
     shard_complete(sh, &calls[0]);
     shard_complete(sh, &calls[1]);
@@ -370,7 +296,7 @@ static void timers_fire_in_events(void **state unused_ok)
     timers_arm(&sh->timers, &t, 1100);
     assert_int_equal(shard_next_deadline(sh), 1100);
     for (int64_t now = 1100; now <= 1200; now += 5) {
-        shard_begin(sh, now, 1700000000000, &topics);
+        shard_begin(sh, now, 1700000000000, &fixture_no_topics);
         shard_run_timers(sh);
         end_event(sh, &completed);
     }

@@ -12,8 +12,6 @@
 #include "broker/config_load.h"
 #include "control_client.h"
 
-#define PROPERTIES_BYTES_MAX (16 << 20)
-
 enum {
     EXIT_GOOD = 0,
     EXIT_FAILED = 1,
@@ -94,28 +92,11 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
 static int find_directory(const struct arguments *a, struct arena *arena, const char **ret)
 {
     struct fs fs;
-    char *text = NULL;
-    size_t len = 0;
     char error[1024] = "";
     struct config *config = NULL;
     fs_init_system(&fs);
-    int r = 0;
-    if (a->file != NULL) {
-        r = fs_read_file(&fs, a->file, PROPERTIES_BYTES_MAX, &text, &len);
-        if (r < 0) {
-            (void)snprintf(error, sizeof(error), "%s: %s", a->file, err_text(r));
-        }
-    }
-    if (r >= 0) {
-        struct config_input in = {
-            .file_name = a->file,
-            .file = a->file == NULL ? (struct str){0} : str_of(text, len),
-            .environment = environ,
-            .data = a->data,
-        };
-        r = config_load(&in, NULL, &config, error, sizeof(error));
-    }
-    mem_free(text);
+    struct config_input in = {.file_name = a->file, .environment = environ, .data = a->data};
+    int r = config_load_file(&fs, &in, NULL, &config, error, sizeof(error));
     fs_release_system(&fs);
     if (r < 0) {
         return complain(EXIT_FAILED, "%s", error);

@@ -32,8 +32,6 @@
 #include "server.h"
 #include "wire_tool.h"
 
-#define PROPERTIES_BYTES_MAX (16 * 1024 * 1024)
-
 #define LISTENER_LINE_MAX 1024 /* of --ports-file */
 
 #define MMAP_BYTES (128 * 1024)
@@ -138,20 +136,9 @@ static struct str machine_name(char *memory, size_t cap)
 
 static int load_config(struct program *pg, struct config **ret, char *ret_error, size_t cap)
 {
-    char *text = NULL;
-    size_t len = 0;
-    const char *file = pg->args.file;
-    if (file != NULL) {
-        int err = fs_read_file(&pg->fs, file, PROPERTIES_BYTES_MAX, &text, &len);
-        if (err < 0) {
-            (void)snprintf(ret_error, cap, "%s: %s", file, err_text(err));
-            return err;
-        }
-    }
     char name[256];
     struct config_input in = {
-        .file_name = file,
-        .file = file == NULL ? (struct str){0} : str_of(text, len),
+        .file_name = pg->args.file,
         .overrides = pg->args.overrides,
         .overrides_count = pg->args.overrides_count,
         .environment = environ,
@@ -160,9 +147,7 @@ static int load_config(struct program *pg, struct config **ret, char *ret_error,
         .is_ephemeral = pg->args.is_ephemeral,
         .machine_name = machine_name(name, sizeof(name)),
     };
-    int err = config_load(&in, &pg->logger, ret, ret_error, cap);
-    mem_free(text);
-    return err;
+    return config_load_file(&pg->fs, &in, &pg->logger, ret, ret_error, cap);
 }
 
 /* ---- once it serves ---- */

@@ -4,9 +4,9 @@
  *
  *   1 listeners bind (the real ports go into the registration)
  *   2 log directories: an empty one is formatted, then locked
- *   3 background threads, then the metadata log: replay, registration, the first image; partitions
- * open 4 clean-shutdown markers go, durably, before anything is appended 5 the group
- * coordinator and the io threads run, listeners accept
+ *   3 background threads; the metadata log: replay, registration, the first image; partitions open
+ *   4 clean-shutdown markers go, durably, before anything is appended
+ *   5 the group coordinator and the io threads run, listeners accept
  */
 #include "server.h"
 
@@ -391,9 +391,9 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
     r = make_coordinator(br);
     if (r >= 0) {
         r = coordinator_start(br->coordinator);
-        open_control(sv);
     }
     if (r >= 0) {
+        open_control(sv);
         r = metadata_start(br->metadata);
     }
     for (size_t i = 0; r >= 0 && i < br->ios_count; i++) {

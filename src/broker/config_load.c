@@ -14,6 +14,8 @@
 #include "broker/config_check.h"
 #include "broker/properties.h"
 
+#define FILE_BYTES_MAX (16 << 20)
+
 /* What holds without a file: the values of Kafka's own server.properties, on a private address; but
  * for keys that it sets to their defaults: those stay defaults for DescribeConfigs too. */
 static const char built_in[] = "process.roles=broker,controller\n"
@@ -351,4 +353,28 @@ int config_load(const struct config_input *in,
     }
     arena_release(&ld.arena);
     return is_good ? 0 : ERR_BAD_ARGUMENT;
+}
+
+int config_load_file(struct fs *fs,
+                     const struct config_input *in,
+                     struct logger *logger,
+                     struct config **ret,
+                     char *ret_error,
+                     size_t error_cap)
+{
+    struct config_input whole = *in;
+    char *text = NULL;
+    size_t len = 0;
+    whole.file = (struct str){0};
+    if (in->file_name != NULL) {
+        int r = fs_read_file(fs, in->file_name, FILE_BYTES_MAX, &text, &len);
+        if (r < 0) {
+            (void)snprintf(ret_error, error_cap, "%s: %s", in->file_name, err_text(r));
+            return r;
+        }
+        whole.file = str_of(text, len);
+    }
+    int r = config_load(&whole, logger, ret, ret_error, error_cap);
+    mem_free(text);
+    return r;
 }

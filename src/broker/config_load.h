@@ -12,6 +12,7 @@
 #define BROKER_CONFIG_LOAD_H
 
 #include "base/base.h"
+#include "base/fs.h"
 #include "base/logger.h"
 #include "base/str.h"
 #include "broker/config.h"
@@ -34,6 +35,15 @@ must_check int config_load(const struct config_input *in,
                            struct config **ret,
                            char *ret_error,
                            size_t error_cap);
+
+/* The same with what stands in the file named in->file_name (NULL: no file); in->file is not looked
+ * at. Also what fs_read_file returns. */
+must_check int config_load_file(struct fs *fs,
+                                const struct config_input *in,
+                                struct logger *logger,
+                                struct config **ret,
+                                char *ret_error,
+                                size_t error_cap);
 
 /* The key that a variable of the environment stands for, in the arena; null: it stands for none. */
 struct str config_load_environment_key(struct str variable, struct arena *arena);

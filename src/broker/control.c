@@ -224,17 +224,17 @@ struct explain {
 };
 
 /* On the coordinator's thread. */
-static void explain_group(struct coordinator_question *cq, struct shard *sh)
+static void explain_group(struct coordinator_question *cq, struct shard *sh, enum kafka_error error)
 {
     struct explain *ex = container_of(cq, struct explain, question);
     struct control_call *cc = ex->call;
     struct str body;
-    if (sh == NULL) {
+    if (error == KAFKA_ERROR_COORDINATOR_LOAD_IN_PROGRESS) {
+        control_answer(cc, CONTROL_UNAVAILABLE, STR("the group is being loaded; try again\n"));
+    } else if (sh == NULL) {
         control_answer(cc, CONTROL_UNAVAILABLE,
                        STR("this broker does not coordinate the group now; no broker does before "
                            "the first group exists\n"));
-    } else if (sh->is_loading) {
-        control_answer(cc, CONTROL_UNAVAILABLE, STR("the group is being loaded; try again\n"));
     } else if (story_explain(sh, cq->group_id, ex->as_json, cc->arena, &body)) {
         control_answer(cc, CONTROL_OK, body);
     } else {

@@ -72,8 +72,7 @@ static void
 refuse_parts(struct coordinator_slot *slot, struct coordinator_task *task, enum kafka_error error)
 {
     for (size_t i = 0; i < task->parts.count; i++) {
-        struct str group_id = task->parts.group_of(task->rq, i);
-        if (coordinator_partition(slot->co->image, group_id) == slot->number) {
+        if (task->parts.shards[i] == slot->number) {
             task->parts.refuse(task->rq, i, error);
         }
     }
@@ -167,14 +166,7 @@ void coordinator_wait_over(struct coordinator_slot *slot,
 static void run_questions(struct coordinator *co, struct list *questions)
 {
     for (struct list *node; (node = list_pop_front(questions)) != NULL;) {
-        struct coordinator_question *cq = list_entry(node, struct coordinator_question, job.node);
-        enum kafka_error error;
-        struct coordinator_slot *slot = coordinator_slot_of(co, cq->group_id, &error);
-        if (slot != NULL) {
-            shard_begin(slot->sh, loop_now_ms(co->io->loop), loop_wall_ms(co->io->loop),
-                        &co->topics);
-        }
-        cq->run(cq, slot == NULL ? NULL : slot->sh);
+        coordinator_run_question(co, list_entry(node, struct coordinator_question, link));
     }
 }
 
@@ -451,7 +443,7 @@ bool coordinator_ask(struct coordinator *co, struct coordinator_question *cq)
     bool is_taken = !co->is_closed;
     bool must_post = false;
     if (is_taken) {
-        list_push_back(&co->questions, &cq->job.node);
+        list_push_back(&co->questions, &cq->link);
         must_post = must_post_locked(co);
     }
     lock_give(&co->lock);

@@ -24,6 +24,8 @@
 struct broker;
 struct coordinator;
 
+#define OFFSETS_TOPIC STR("__consumer_offsets")
+
 must_check int coordinator_new(struct broker *br, struct coordinator **ret);
 must_check int coordinator_start(struct coordinator *co);
 /* Before the io threads stop: nothing is left parked, and what comes later is refused. Takes NULL.
@@ -78,12 +80,12 @@ enum request_verdict coordinator_all(struct request *rq,
                                      void (*part)(struct shard *sh, struct request *rq),
                                      void (*refuse)(struct request *rq, enum kafka_error error));
 
-/* For the control door: run(ctx, sh) on the coordinator's thread with the group's shard, or NULL
- * when it has none here. Any thread; ends the wait of whoever asked in its own way. */
+/* For the control door: run(cq, sh, error) on the coordinator's thread with the group's shard, or
+ * with NULL and why there is none. Any thread; ends the wait of whoever asked in its own way. */
 struct coordinator_question {
-    struct job job; /* used by coordinator.c */
+    struct list link; /* used by coordinator.c */
     struct str group_id;
-    void (*run)(struct coordinator_question *cq, struct shard *sh);
+    void (*run)(struct coordinator_question *cq, struct shard *sh, enum kafka_error error);
 };
 /* False: the coordinator takes no more. */
 must_check bool coordinator_ask(struct coordinator *co, struct coordinator_question *cq);

@@ -13,8 +13,6 @@
 #include "net/loop.h"
 #include "wire/batch.h"
 
-#define OFFSETS_TOPIC STR("__consumer_offsets")
-
 struct coordinator_task;
 
 /* A task's interest in one shard: answered when what the shard has written by then is committed. */
@@ -43,6 +41,7 @@ struct coordinator_task {
         } one;
         struct {
             size_t count;
+            int32_t *shards; /* by part: where it went; an image that came since says otherwise */
             struct str (*group_of)(struct request *rq, size_t i);
             void (*part)(struct shard *sh, struct request *rq, size_t i);
             void (*refuse)(struct request *rq, size_t i, enum kafka_error error);
@@ -115,7 +114,7 @@ struct coordinator {
 
     struct lock lock;         /* LOCK_MAILBOX; for the four below and is_closed */
     struct list inbox;        /* tasks */
-    struct list questions;    /* coordinator_question by job.node */
+    struct list questions;    /* coordinator_question */
     struct image *next_image; /* a reference; NULL: none since the last one */
     bool is_posted;           /* inbox_job is on its way */
     bool is_closed;           /* nothing more is taken */
@@ -158,13 +157,11 @@ void coordinator_wait_over(struct coordinator_slot *slot,
 /* ---- coordinator_run.c ---- */
 
 void coordinator_run_task(struct coordinator *co, struct coordinator_task *task);
+void coordinator_run_question(struct coordinator *co, struct coordinator_question *cq);
 /* A new image: partitions won and lost, topics changed. */
 void coordinator_follow_image(struct coordinator *co, struct image *im);
 /* Everything ends: what is parked is answered. */
 void coordinator_resign_all(struct coordinator *co);
-/* The slot of a group, or NULL; *ret_error: why nobody is served there. */
-struct coordinator_slot *
-coordinator_slot_of(struct coordinator *co, struct str group_id, enum kafka_error *ret_error);
 void coordinator_slot_loaded(struct coordinator_slot *slot, struct shard *sh, int err);
 /* What the log has of it does not say what the shard believes: the shard goes, a new one is loaded.
  */
@@ -181,8 +178,6 @@ void coordinator_write(struct turn_task *task, void *ctx);
 void coordinator_cancel_writes(struct coordinator_slot *slot, enum kafka_error error);
 /* Records of this turn are forgotten, with who waits for them. */
 void coordinator_drop_records(struct coordinator_slot *slot, enum kafka_error error);
-/* Kafka's translation of a failed append. */
-enum kafka_error coordinator_error_of(enum kafka_error append_error);
 
 /* ---- coordinator_load.c ---- */
 
@@ -196,7 +191,6 @@ void coordinator_loads_start(struct turn_task *task, void *ctx);
 void coordinator_topics_init(struct coordinator *co);
 /* After co->image has changed. */
 void coordinator_topics_reset(struct coordinator *co);
-void coordinator_topic_of(const struct image_topic *t, struct shard_topic *ret);
 /* Calls each shard_topic_changed that leads from one image to the other. */
 void coordinator_topics_compare(const struct image *before,
                                 const struct image *after,

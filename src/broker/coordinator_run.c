@@ -48,8 +48,9 @@ static enum kafka_error error_of(const struct coordinator_slot *slot)
     return KAFKA_ERROR_NOT_COORDINATOR;
 }
 
-struct coordinator_slot *
-coordinator_slot_of(struct coordinator *co, struct str group_id, enum kafka_error *ret_error)
+/* The slot of a group, or NULL; *ret_error: why nobody is served there. */
+static struct coordinator_slot *
+slot_of(struct coordinator *co, struct str group_id, enum kafka_error *ret_error)
 {
     int32_t number = co->image == NULL ? -1 : coordinator_partition(co->image, group_id);
     struct coordinator_slot *slot =
@@ -109,7 +110,7 @@ static void run_timers(struct timer *t, void *ctx)
 static void run_call(struct coordinator *co, struct coordinator_task *task)
 {
     enum kafka_error error;
-    struct coordinator_slot *slot = coordinator_slot_of(co, task->one.group_id, &error);
+    struct coordinator_slot *slot = slot_of(co, task->one.group_id, &error);
     if (slot == NULL) {
         task->one.refuse(task->rq, error);
         coordinator_task_done(co, task);
@@ -140,10 +141,13 @@ static void wait_for(struct coordinator_slot *slot, struct coordinator_task *tas
 
 static void run_parts(struct coordinator *co, struct coordinator_task *task)
 {
+    task->parts.shards =
+        arena_alloc(&task->rq->arena, task->parts.count * sizeof(*task->parts.shards));
     for (size_t i = 0; i < task->parts.count; i++) {
         enum kafka_error error;
         struct str group_id = task->parts.group_of(task->rq, i);
-        struct coordinator_slot *slot = coordinator_slot_of(co, group_id, &error);
+        struct coordinator_slot *slot = slot_of(co, group_id, &error);
+        task->parts.shards[i] = slot == NULL ? -1 : slot->number;
         if (slot == NULL) {
             task->parts.refuse(task->rq, i, error);
             continue;
@@ -193,6 +197,16 @@ void coordinator_run_task(struct coordinator *co, struct coordinator_task *task)
     if (task->waits == 0) {
         coordinator_task_done(co, task);
     }
+}
+
+void coordinator_run_question(struct coordinator *co, struct coordinator_question *cq)
+{
+    enum kafka_error error;
+    struct coordinator_slot *slot = slot_of(co, cq->group_id, &error);
+    if (slot != NULL) {
+        begin_event(slot);
+    }
+    cq->run(cq, slot == NULL ? NULL : slot->sh, error);
 }
 
 /* ---- elections ---- */

@@ -17,7 +17,7 @@
 
 /* ---- topics ---- */
 
-void coordinator_topic_of(const struct image_topic *t, struct shard_topic *ret)
+static void topic_of(const struct image_topic *t, struct shard_topic *ret)
 {
     *ret = (struct shard_topic){
         .name = t->name, .id = t->id, .partitions_count = t->partitions_count, .handle = t};
@@ -26,7 +26,7 @@ void coordinator_topic_of(const struct image_topic *t, struct shard_topic *ret)
 static bool fill(const struct image_topic *t, struct shard_topic *ret)
 {
     if (t != NULL) {
-        coordinator_topic_of(t, ret);
+        topic_of(t, ret);
     }
     return t != NULL;
 }
@@ -53,7 +53,7 @@ each(void *ctx, bool (*visit)(void *visit_ctx, const struct shard_topic *t), voi
     }
     for (size_t i = 0; i < co->topics_sorted_count; i++) {
         struct shard_topic st;
-        coordinator_topic_of(co->topics_sorted[i], &st);
+        topic_of(co->topics_sorted[i], &st);
         if (!visit(visit_ctx, &st)) {
             break;
         }
@@ -108,7 +108,7 @@ static void
 tell(const struct comparison *c, enum shard_topic_change change, const struct image_topic *t)
 {
     struct shard_topic st;
-    coordinator_topic_of(t, &st);
+    topic_of(t, &st);
     c->each(c->ctx, change, &st);
 }
 

@@ -33,7 +33,8 @@ void coordinator_slot_touch(struct coordinator_slot *slot)
     }
 }
 
-enum kafka_error coordinator_error_of(enum kafka_error append_error)
+/* Kafka's translation of a failed append. */
+static enum kafka_error error_of(enum kafka_error append_error)
 {
     switch ((int)append_error) {
     case KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION:
@@ -73,8 +74,7 @@ static void on_commit(struct waiter *w)
 {
     struct pending_write *pw = container_of(w, struct pending_write, w);
     struct coordinator_slot *slot = pw->slot;
-    enum kafka_error error =
-        w->error == KAFKA_ERROR_NONE ? KAFKA_ERROR_NONE : coordinator_error_of(w->error);
+    enum kafka_error error = w->error == KAFKA_ERROR_NONE ? KAFKA_ERROR_NONE : error_of(w->error);
     end_waits(slot, &pw->waits, error);
     free_pending(pw);
     if (error != KAFKA_ERROR_NONE) {
@@ -191,7 +191,7 @@ static void write_slot(struct coordinator_slot *slot)
         stage_last(slot);
     }
     if (slot->append_error != KAFKA_ERROR_NONE) {
-        coordinator_slot_reload(slot, coordinator_error_of(slot->append_error));
+        coordinator_slot_reload(slot, error_of(slot->append_error));
         return;
     }
     if (list_is_empty(&slot->waits)) {

@@ -11,8 +11,8 @@
  * an answer that has grown long:
  *
  *   loop     header, order, image; then a heavy task
- *   worker   decode; handle; encode; the memory is released here too. Produce and Fetch: decode
- * only loop     the answer; Produce and Fetch: handle, in pieces
+ *   worker   decode; handle; encode; the memory is released here too (Produce, Fetch: only decode)
+ *   loop     the answer (Produce, Fetch: handle, in pieces)
  */
 #include "broker/dispatch.h"
 
@@ -145,19 +145,7 @@ static int decode(struct request *rq, struct cursor *c, size_t max)
 
 static void run(struct request *rq)
 {
-    switch (api_table[rq->api->key].handler(rq)) {
-    case REQUEST_DONE:
-        request_finish(rq);
-        break;
-    case REQUEST_PARKED:
-        break;
-    case REQUEST_CLOSE:
-        request_fail(rq);
-        break;
-    case REQUEST_SILENT:
-        request_finish_silent(rq);
-        break;
-    }
+    request_end(rq, api_table[rq->api->key].handler(rq));
 }
 
 /* A worker has decoded it, and, unless it is Produce or Fetch, handled it too. */

@@ -55,7 +55,7 @@ static enum kafka_error find_group(struct request *rq, struct str group_id)
         return KAFKA_ERROR_GROUP_AUTHORIZATION_FAILED;
     }
     const struct image *im = request_image(rq);
-    const struct image_topic *t = image_topic_by_name(im, STR("__consumer_offsets"));
+    const struct image_topic *t = image_topic_by_name(im, OFFSETS_TOPIC);
     int32_t number = coordinator_partition(im, group_id);
     /* Every leader is this broker. */
     return t != NULL && number >= 0 && t->partitions[number].leader == rq->br->node_id
@@ -66,7 +66,7 @@ static enum kafka_error find_group(struct request *rq, struct str group_id)
 /* Has the topic of the groups made, once a request, when it is not there. */
 static void make_topic(struct request *rq, int8_t type)
 {
-    struct str name = STR("__consumer_offsets");
+    struct str name = OFFSETS_TOPIC;
     if (type == COORDINATOR_GROUP && image_topic_by_name(request_image(rq), name) == NULL) {
         topics_auto_create(rq, &name, 1);
     }

@@ -216,7 +216,7 @@ static struct str group_of_part(struct request *rq, size_t i)
 }
 
 /* All topics: those that may not be seen, or have no id where one is due, are left out. */
-static void filter_all(struct request *rq, struct shard *sh, fetched_group *group)
+static void filter_all(struct request *rq, fetched_group *group)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < group->topics.count; i++) {
@@ -225,11 +225,11 @@ static void filter_all(struct request *rq, struct shard *sh, fetched_group *grou
             continue;
         }
         if (rq->version >= TOPIC_IDS_VERSION) {
-            struct shard_topic t;
-            if (!sh->topics->by_name(sh->topics->ctx, ft->name, &t)) {
+            const struct image_topic *t = image_topic_by_name(request_image(rq), ft->name);
+            if (t == NULL) {
                 continue;
             }
-            ft->topic_id = t.id;
+            ft->topic_id = t->id;
         }
         group->topics.items[count++] = *ft;
     }
@@ -274,8 +274,6 @@ static void fetch_part(struct shard *sh, struct request *rq, size_t i)
     enum kafka_error error = (enum kafka_error)fp->answer->error_code;
     if (error != KAFKA_ERROR_NONE) {
         fail_group(rq, &fp->asked, error, fp->answer);
-    } else if (fp->asked.topics.count < 0) {
-        filter_all(rq, sh, fp->answer);
     }
     if (fp->answer->error_code == KAFKA_ERROR_NONE) {
         add_errors(rq, fp, fp->answer);
@@ -316,6 +314,11 @@ static void compose_fetch(struct request *rq)
 {
     const struct fetch_state *st = rq->state;
     struct offset_fetch_response *out = rq->response;
+    for (size_t i = 0; i < st->parts_count; i++) {
+        if (st->parts[i].asked.topics.count < 0) {
+            filter_all(rq, st->parts[i].answer);
+        }
+    }
     if (rq->version < FETCH_GROUPS_VERSION) {
         unwrap_group(rq, &st->answers[0]);
         return;
@@ -486,7 +489,9 @@ static void compose_deletion(struct request *rq)
     }
     size_t room = (size_t)st->refused_count + (size_t)st->answer.topics.count + 1;
     struct topic_names tn = {.all = arena_alloc(&rq->arena, room * sizeof(*tn.all))};
-    hmap_init(&tn.by_name, (uint64_t)rq->received_ns);
+    uint64_t seed = 0;
+    clock_random(rq->br->clock, &seed, sizeof(seed));
+    hmap_init(&tn.by_name, seed);
     join_topics(&tn, st->refused, st->refused_count, join_count);
     join_topics(&tn, st->answer.topics.items, st->answer.topics.count, join_count);
     for (size_t i = 0; i < tn.count; i++) {

@@ -12,6 +12,7 @@
 #include "broker/request.h"
 #include "broker/topic_groups.h"
 #include "broker/upkeep.h"
+#include "meta/controller.h"
 
 #define LATEST_TIMESTAMP           (-1)
 #define EARLIEST_TIMESTAMP         (-2)
@@ -342,7 +343,7 @@ static void take_deletion(struct request *rq,
         enum kafka_error error = authorize(rq, ACL_DELETE, RESOURCE_TOPIC, dt->name)
                                      ? lookup_by_name(rq, dt->name, po->partition_index, &p)
                                      : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
-        if (error == KAFKA_ERROR_NONE && topic_is_internal(dt->name)) {
+        if (error == KAFKA_ERROR_NONE && controller_topic_is_internal(dt->name)) {
             error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
             p = partition_unref(p);
         }

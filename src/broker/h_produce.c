@@ -22,6 +22,7 @@
 #include "broker/partition.h"
 #include "broker/request.h"
 #include "broker/topic_groups.h"
+#include "meta/controller.h"
 
 #define PIECE            16     /* partitions between two looks at the clock */
 #define HEAVY_NS         200000 /* a batch that is longer to check goes to a worker: */
@@ -91,19 +92,7 @@ static enum request_verdict verdict_of(struct state *st)
 
 static void finish(struct state *st)
 {
-    struct request *rq = st->rq;
-    switch (verdict_of(st)) {
-    case REQUEST_DONE:
-        request_finish(rq);
-        break;
-    case REQUEST_CLOSE:
-        request_fail(rq);
-        break;
-    case REQUEST_SILENT:
-    case REQUEST_PARKED:
-        request_finish_silent(rq);
-        break;
-    }
+    request_end(st->rq, verdict_of(st));
 }
 
 /* The batch is acknowledged, or its write or flush failed. */
@@ -248,7 +237,7 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
     if (error == KAFKA_ERROR_NONE && !id_known) {
         error = KAFKA_ERROR_INVALID_PRODUCER_ID_MAPPING; /* no transaction has begun: none can */
     }
-    if (error == KAFKA_ERROR_NONE && topic_is_internal(e->topic) &&
+    if (error == KAFKA_ERROR_NONE && controller_topic_is_internal(e->topic) &&
         !str_is(rq->client_id, "__admin_client")) {
         error = KAFKA_ERROR_INVALID_TOPIC_EXCEPTION;
     }
@@ -425,20 +414,7 @@ static enum request_verdict check_piece(struct state *st);
 
 static void check_some(struct request *rq)
 {
-    struct state *st = rq->state;
-    switch (check_piece(st)) {
-    case REQUEST_DONE:
-        request_finish(rq);
-        break;
-    case REQUEST_CLOSE:
-        request_fail(rq);
-        break;
-    case REQUEST_SILENT:
-        request_finish_silent(rq);
-        break;
-    case REQUEST_PARKED:
-        break;
-    }
+    request_end(rq, check_piece(rq->state));
 }
 
 /* Checks the partitions, and goes on to staging them. */

@@ -203,6 +203,25 @@ static void look_for_room(void *ctx)
     background_look(io->br->background);
 }
 
+static int add_conns(struct io_thread *io, const struct conn_handler *handler)
+{
+    struct broker *br = io->br;
+    struct conn_options conns = {
+        .handler = *handler,
+        .memory = br->conn_memory,
+        .metrics = &br->metrics,
+        .request_bytes_max = to_size(config_get_int(br->config, "socket.request.max.bytes")),
+        .idle_ms = config_get_int(br->config, "connections.max.idle.ms"),
+        .answers = &br->answers,
+        .on_room = look_for_room,
+        .on_room_ctx = io,
+        .reap = reap,
+        .reap_ctx = io,
+    };
+    conns.handler.ctx = io;
+    return conn_set_new(io->loop, &conns, &io->conns);
+}
+
 int io_thread_new(struct broker *br,
                   size_t index,
                   const struct conn_handler *handler,
@@ -229,28 +248,9 @@ int io_thread_new(struct broker *br,
     struct loop_options options = {
         .clock = br->clock, .logger = br->logger, .metrics = has_conns ? &br->metrics : NULL};
     int r = loop_new(&options, &io->loop);
-    if (r < 0) {
-        io_thread_free(io);
-        return r;
+    if (r >= 0 && has_conns) {
+        r = add_conns(io, handler);
     }
-    if (!has_conns) {
-        *ret = io;
-        return 0;
-    }
-    struct conn_options conns = {
-        .handler = *handler,
-        .memory = br->conn_memory,
-        .metrics = &br->metrics,
-        .request_bytes_max = to_size(config_get_int(br->config, "socket.request.max.bytes")),
-        .idle_ms = config_get_int(br->config, "connections.max.idle.ms"),
-        .answers = &br->answers,
-        .on_room = look_for_room,
-        .on_room_ctx = io,
-        .reap = reap,
-        .reap_ctx = io,
-    };
-    conns.handler.ctx = io;
-    r = conn_set_new(io->loop, &conns, &io->conns);
     if (r < 0) {
         io_thread_free(io);
         return r;

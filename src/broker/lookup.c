@@ -54,9 +54,3 @@ enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_l
     return current_leader_epoch < known ? KAFKA_ERROR_FENCED_LEADER_EPOCH
                                         : KAFKA_ERROR_UNKNOWN_LEADER_EPOCH;
 }
-
-bool topic_is_internal(struct str name)
-{
-    return str_is(name, "__consumer_offsets") || str_is(name, "__transaction_state") ||
-           str_is(name, "__share_group_state");
-}

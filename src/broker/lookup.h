@@ -24,7 +24,4 @@ enum kafka_error lookup_by_id(struct request *rq,
  * UNKNOWN_LEADER_EPOCH. */
 enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_leader_epoch);
 
-/* __consumer_offsets, __transaction_state, __share_group_state */
-bool topic_is_internal(struct str name);
-
 #endif

@@ -73,14 +73,6 @@ void partition_all(struct partition_table *pt, struct partition ***ret, size_t *
     *ret_count = count;
 }
 
-size_t partition_count(struct partition_table *pt)
-{
-    lock_take(&pt->lock);
-    size_t count = pt->map.count;
-    lock_give(&pt->lock);
-    return count;
-}
-
 struct partition_table *partition_table_free(struct partition_table *pt)
 {
     if (pt == NULL) {

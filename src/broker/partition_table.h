@@ -27,7 +27,6 @@ partition_find(struct partition_table *pt, const struct uuid *topic_id, int32_t 
 
 /* All of them, each with a new reference, into mem_alloc'ed memory. */
 void partition_all(struct partition_table *pt, struct partition ***ret, size_t *ret_count);
-size_t partition_count(struct partition_table *pt);
 
 /* The metadata thread: makes what `after` has and `before` (NULL: nothing) has not, removes what is
  * gone, applies configs. */

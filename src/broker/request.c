@@ -220,6 +220,23 @@ void request_finish_silent(struct request *rq)
     conn_answer(&rq->slot, NULL);
 }
 
+void request_end(struct request *rq, enum request_verdict verdict)
+{
+    switch (verdict) {
+    case REQUEST_DONE:
+        request_finish(rq);
+        break;
+    case REQUEST_PARKED:
+        break;
+    case REQUEST_CLOSE:
+        request_fail(rq);
+        break;
+    case REQUEST_SILENT:
+        request_finish_silent(rq);
+        break;
+    }
+}
+
 void request_drop(struct request *rq)
 {
     request_finish_silent(rq);

@@ -5,12 +5,15 @@
  * A handler returns
  *   REQUEST_DONE    rq->response is filled: dispatch encodes and answers it now
  *   REQUEST_PARKED  somebody will call request_finish (or request_fail) later, on this loop
- *   REQUEST_CLOSE   no answer: the connection ends when its turn comes (acks=0 errors, what Kafka
- * closes) REQUEST_SILENT  no answer, the connection goes on (acks=0) A request that is too long for
- * a turn of the loop is decoded, handled and encoded by a worker: then request_image is its own,
- * and what belongs to the loop (timers) must be left alone. Produce and Fetch always run on the
- * loop, in pieces (request_go_on). All memory of a request is in rq->arena (reset after the
- * answer); strings and records of the decoded body point into rq->blob.
+ *   REQUEST_CLOSE   no answer: the connection ends when its turn comes (acks=0, what Kafka closes)
+ *   REQUEST_SILENT  no answer, the connection goes on (acks=0)
+ *
+ * A request that is too long for a turn of the loop is decoded, handled and encoded by a worker:
+ * then request_image is its own, and what belongs to the loop (timers) must be left alone. Produce
+ * and Fetch always run on the loop, in pieces (request_go_on).
+ *
+ * All memory of a request is in rq->arena (reset after the answer); strings and records of the
+ * decoded body point into rq->blob.
  */
 #ifndef BROKER_REQUEST_H
 #define BROKER_REQUEST_H
@@ -124,6 +127,9 @@ struct image *request_image(struct request *rq);
 void request_fail(struct request *rq);
 /* No answer; the connection goes on. */
 void request_finish_silent(struct request *rq);
+
+/* What a handler has returned comes about, now or later; on the loop. */
+void request_end(struct request *rq, enum request_verdict verdict);
 
 /* After on_abandon: the owner has let go of it. */
 void request_drop(struct request *rq);

@@ -44,7 +44,8 @@ static size_t logs_of(const struct log_dir *ld,
     return here;
 }
 
-void upkeep_checkpoint(struct broker *br)
+/* Recovery points, log starts, high watermarks of everything that changed. Blocking. */
+static void checkpoint(struct broker *br)
 {
     struct log_dir_entry *dirs = NULL;
     size_t dirs_count = 0;
@@ -93,7 +94,7 @@ static void run_checkpoint(struct job *j)
     atomic_store(&up->unscanned_bytes, 0);
     atomic_store(&up->checkpoint_queued, false);
     if (up->br->log_dirs != NULL) { /* else they are closed, and that has written them */
-        upkeep_checkpoint(up->br);
+        checkpoint(up->br);
     }
 }
 

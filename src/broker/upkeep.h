@@ -34,8 +34,6 @@ int64_t upkeep_pass(void *ctx);
  * The thread of group_commit. */
 void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err);
 
-/* Recovery points, log starts, high watermarks of everything that changed. Blocking. */
-void upkeep_checkpoint(struct broker *br);
 /* The log starts of these partitions alone. Blocking. */
 void upkeep_note_starts(struct broker *br, struct partition *const *all, size_t count);
 

@@ -1,5 +1,4 @@
 """Hostile clients: each kind in a process of its own, while a good client's answers are timed."""
-import multiprocessing
 import os
 import random
 import socket
@@ -9,7 +8,7 @@ import tempfile
 import time
 import zlib
 
-from lib.checks import Skip, client, expect, rss_kib
+from lib.checks import Skip, beside, client, expect, percentile, rss_kib
 from lib.protocol import Client, array, batch, crc32c, text
 
 SAMPLES = 300
@@ -125,10 +124,6 @@ def bombs(address, stop):
         stop.wait(0.05)
 
 
-def percentile(times, share):
-    return sorted(times)[int(len(times) * share)]
-
-
 def time_good_client(broker):
     """p99 of produce requests of one record, in seconds."""
     times = []
@@ -139,6 +134,14 @@ def time_good_client(broker):
             times.append(time.monotonic() - began)
             time.sleep(0.003)
     return percentile(times, 0.99)
+
+
+def best_p99(broker, limit, looks):
+    """What the machine does besides hits one look of several, what the server does hits all."""
+    best = time_good_client(broker)
+    for _ in range(looks - 1):
+        best = min(best, time_good_client(broker)) if best >= limit else best
+    return best
 
 
 def check_beside(env, hostile):
@@ -152,27 +155,16 @@ def check_beside(env, hostile):
         time_good_client(broker)
         alone = time_good_client(broker)
         before = rss_kib(broker.pid)
-        stop = multiprocessing.Event()
-        process = multiprocessing.Process(target=hostile, args=((broker.host, broker.port), stop), daemon=True)
-        process.start()
-        try:
+        # With sanitizers everything is slower, and two cores are shared with the hostile process itself.
+        limit = max(6 * alone, 0.08) if env.is_sanitized else max(2 * alone, 0.005)
+        with beside(broker, hostile):
             time.sleep(0.5)
-            # With sanitizers everything is slower, and two cores are shared with the hostile process itself. Three
-            # looks: what the machine does besides hits one of them, what the server does hits all.
-            limit = max(6 * alone, 0.08) if env.is_sanitized else max(2 * alone, 0.005)
-            beside = time_good_client(broker)
-            for _ in range(2):
-                beside = min(beside, time_good_client(broker)) if beside >= limit else beside
+            found = best_p99(broker, limit, 3)
             grown = rss_kib(broker.pid) - before
-        finally:
-            stop.set()
-            process.join(20)
-            if process.is_alive():
-                process.kill()
         assert broker.is_running()
-        assert beside < limit, f'p99 {beside * 1e3:.1f} ms, alone {alone * 1e3:.1f} ms'
+        assert found < limit, f'p99 {found * 1e3:.1f} ms, alone {alone * 1e3:.1f} ms'
         assert grown < (384 if env.is_sanitized else 128) << 10, f'{grown >> 10} MiB more memory'
-        after = min(time_good_client(broker) for _ in range(2))
+        after = best_p99(broker, limit, 2)
         assert after < limit, f'p99 {after * 1e3:.1f} ms after they left, alone {alone * 1e3:.1f} ms'
 
 

@@ -35,7 +35,7 @@ void kclient_close(struct kclient *kc)
     arena_release(&kc->arena);
 }
 
-void kclient_send_raw(struct kclient *kc, const void *bytes, size_t len)
+static void send_raw(struct kclient *kc, const void *bytes, size_t len)
 {
     const uint8_t *p = bytes;
     while (len > 0) {
@@ -64,7 +64,7 @@ int32_t kclient_send(struct kclient *kc, int16_t api_key, int16_t version, void 
     struct rope rope;
     writer_finish(&w, &rope);
     for (struct rope_run *run; (run = rope_first(&rope)) != NULL;) {
-        kclient_send_raw(kc, run->ptr, run->len);
+        send_raw(kc, run->ptr, run->len);
         rope_consume(&rope, run->len);
     }
     rope_release(&rope);
@@ -106,13 +106,6 @@ void *kclient_receive(struct kclient *kc, int16_t api_key, int16_t version, int3
 void *kclient_call(struct kclient *kc, int16_t api_key, int16_t version, void *body)
 {
     return kclient_receive(kc, api_key, version, kclient_send(kc, api_key, version, body));
-}
-
-bool kclient_is_closed(struct kclient *kc)
-{
-    uint8_t byte;
-    ssize_t n = recv(kc->fd, &byte, 1, 0);
-    return n == 0 || (n < 0 && errno == ECONNRESET);
 }
 
 void kclient_create_topic(struct kclient *kc, const char *name, int32_t partitions)

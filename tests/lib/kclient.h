@@ -24,9 +24,6 @@ int32_t kclient_send(struct kclient *kc, int16_t api_key, int16_t version, void 
 void *kclient_receive(struct kclient *kc, int16_t api_key, int16_t version, int32_t correlation_id);
 /* Both. */
 void *kclient_call(struct kclient *kc, int16_t api_key, int16_t version, void *body);
-/* True when the server has closed: nothing more comes. */
-bool kclient_is_closed(struct kclient *kc);
-void kclient_send_raw(struct kclient *kc, const void *bytes, size_t len);
 
 /* What most tests begin with. */
 void kclient_create_topic(struct kclient *kc, const char *name, int32_t partitions);

@@ -66,7 +66,7 @@ void buf_uvarint(struct buf *b, uint32_t v)
     *buf_room(b, 1) = (uint8_t)v;
 }
 
-void buf_varint(struct buf *b, int32_t v)
+static void buf_varint(struct buf *b, int32_t v)
 {
     buf_uvarint(b, ((uint32_t)v << 1) ^ (uint32_t)(v >> 31));
 }

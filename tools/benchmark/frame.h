@@ -31,7 +31,6 @@ void buf_i16(struct buf *b, int16_t v);
 void buf_i32(struct buf *b, int32_t v);
 void buf_i64(struct buf *b, int64_t v);
 void buf_uvarint(struct buf *b, uint32_t v);
-void buf_varint(struct buf *b, int32_t v);
 void buf_text(struct buf *b, const char *text); /* compact string */
 
 struct answer {

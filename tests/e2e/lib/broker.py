@@ -122,7 +122,7 @@ class Broker:
             if self.is_running():
                 status = self.stop()
                 if kind is None and status != 0:
-                    raise AssertionError(f'exit status {status} on SIGTERM; log:\n{self.log()[-1000:]}')
+                    raise AssertionError(f'exit status {status} on SIGTERM; log:\n{self.log()[-2500:]}')
             if kind is None and self.complaints():
                 raise AssertionError('sanitizer: ' + self.log()[-6000:])
             if kind is not None:

@@ -1,4 +1,6 @@
-"""What the tests share: how to skip, to wait, to compare, to write and to read back."""
+"""What the tests share: how to skip, to wait, to compare, to write and to read back, and company for a good client."""
+import contextlib
+import multiprocessing
 import time
 
 from lib.protocol import Client, batch
@@ -42,6 +44,26 @@ def expect_all(broker, topic, word, count, size=0, partition=0):
     expect(len(found), count, f'records of {topic}-{partition}')
     for i, (offset, _, value) in enumerate(found):
         expect((offset, value), (i, value_of(word, i, size)), f'record {i}')
+
+
+@contextlib.contextmanager
+def beside(broker, hostile):
+    """hostile((host, port), stop) runs in a process of its own until the end."""
+    stop = multiprocessing.Event()
+    process = multiprocessing.Process(target=hostile, args=((broker.host, broker.port), stop), daemon=True)
+    process.start()
+    try:
+        yield
+        assert process.is_alive(), f'{hostile.__name__} has ended by itself: status {process.exitcode}'
+    finally:
+        stop.set()
+        process.join(20)
+        if process.is_alive():
+            process.kill()
+
+
+def percentile(times, share):
+    return sorted(times)[int(len(times) * share)]
 
 
 def rss_kib(pid):

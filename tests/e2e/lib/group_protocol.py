@@ -9,7 +9,7 @@ is raised on a refusal.
 import struct
 import time
 
-from lib.protocol import Client, Reader, array
+from lib.protocol import Client, Reader, array, uvarint
 
 OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 8, 9, 10, 11, 12, 13, 14
 DESCRIBE_GROUPS, LIST_GROUPS, DELETE_GROUPS, CONSUMER_GROUP_HEARTBEAT = 15, 16, 42, 68
@@ -27,15 +27,6 @@ def text(value):
 
 def blob(data):
     return struct.pack('>i', len(data)) + data
-
-
-def uvarint(n):
-    out = bytearray()
-    while n >= 0x80:
-        out.append(n & 0x7f | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
 
 
 def compact(value):

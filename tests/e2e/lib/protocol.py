@@ -33,14 +33,17 @@ def crc32c(data):
     return c ^ 0xffffffff
 
 
-def varint(n):
-    n = (n << 1) ^ (n >> 63)
+def uvarint(n):
     out = bytearray()
     while n >= 0x80:
         out.append(n & 0x7f | 0x80)
         n >>= 7
     out.append(n)
     return bytes(out)
+
+
+def varint(n):
+    return uvarint((n << 1) ^ (n >> 63))
 
 
 def read_varint(data, at):

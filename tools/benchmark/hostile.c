@@ -12,6 +12,11 @@
  *
  * A measurement counts, whatever it says, unless others had a good part of the processors
  * meanwhile: then it is thrown away unseen and made again, when the machine has become quiet.
+ * What breaks a promise once is measured twice more and must hold both times: a turn that is the
+ * broker's own is long each time. What is not its own comes once in ten or twenty thousand turns:
+ * the kernel charges a thread with the packets of other sockets that it handles at the end of the
+ * thread's system call (seen with ftrace: a sendmsg of 360 bytes, 2.4 ms of NET_RX in it), and the
+ * host with the first touch of a page that a virtual machine had given back (3 ms a MiB).
  *
  * Exit status: 0 all promises held, 1 some did not, 2 it could not be measured, 3 the machine was
  * never quiet for long enough.
@@ -38,7 +43,9 @@
 #define OTHERS_SHARE_MAX 0.25 /* of one processor */
 #define QUIET_WAIT_S     20
 #define TRIES_MAX        3
-#define DISTURBED        2 /* a result: others had the processors */
+#define CONFIRMATIONS    2
+#define BROKEN           1 /* results: a promise did not hold; */
+#define DISTURBED        2 /* others had the processors */
 
 struct options {
     const char *binary;
@@ -309,7 +316,7 @@ static int check_promises(const char *name,
            is_late ? " LATE" : "", is_fat ? " FAT" : "", is_long ? " LONG" : "",
            is_late || is_fat || is_long ? "" : " ok");
     fflush(stdout);
-    return is_late || is_fat || is_long;
+    return is_late || is_fat || is_long ? BROKEN : 0;
 }
 
 static int measure(const struct options *o,
@@ -390,8 +397,10 @@ run_once(const struct options *o, const char *name, const struct attack *const *
     return r;
 }
 
-static int
-run(const struct options *o, const char *name, const struct attack *const *which, size_t count)
+static int run_quiet(const struct options *o,
+                     const char *name,
+                     const struct attack *const *which,
+                     size_t count)
 {
     for (int i = 0; i < TRIES_MAX; i++) {
         int r = run_once(o, name, which, count);
@@ -400,6 +409,22 @@ run(const struct options *o, const char *name, const struct attack *const *which
         }
     }
     return DISTURBED;
+}
+
+static int
+run(const struct options *o, const char *name, const struct attack *const *which, size_t count)
+{
+    int r = run_quiet(o, name, which, count);
+    if (r != BROKEN) {
+        return r;
+    }
+    for (int i = 0; i < CONFIRMATIONS; i++) {
+        r = run_quiet(o, name, which, count);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return 0;
 }
 
 static bool is_wanted(const struct options *o, const struct attack *at)
@@ -449,7 +474,7 @@ int main(int argc, char **argv)
         int r = i < alone ? run(&o, which[i]->name, &which[i], 1)
                           : run(&o, "all at once", which, count);
         failed += r < 0;
-        broken += r == 1;
+        broken += r == BROKEN;
         is_disturbed = r == DISTURBED;
     }
     free(which);

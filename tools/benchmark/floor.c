@@ -35,6 +35,7 @@ struct floor_server {
     int poll_fd;
     int listen_fd;
     int file;
+    bool is_durable;
     int64_t next_offset;
     int iov_count;
     struct iovec iov[IOV_MAX];
@@ -122,7 +123,9 @@ static void floor_read(struct floor_server *s, struct peer *pe)
 
 static void floor_end_turn(struct floor_server *s)
 {
+    bool has_written = s->iov_count > 0;
     floor_flush(s);
+    check(!has_written || !s->is_durable || fdatasync(s->file) == 0);
     for (size_t i = 0; i < s->dirty_count; i++) {
         struct peer *pe = s->dirty[i];
         if (pe->out_len > 0) {
@@ -168,9 +171,10 @@ noreturn_function static void floor_run(struct floor_server *s)
     }
 }
 
-int floor_start(const char *file, int core, struct process *ret)
+int floor_start(const char *file, int core, bool is_durable, struct process *ret)
 {
     struct floor_server *s = mem_zalloc(sizeof(*s));
+    s->is_durable = is_durable;
     s->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(at);

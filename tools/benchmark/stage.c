@@ -54,7 +54,7 @@ static int begin(struct stage *s,
     int r = 0;
     switch (column) {
     case COLUMN_FLOOR:
-        r = floor_start(s->data, b->server_core, &s->process);
+        r = floor_start(s->data, b->server_core, mode == PROCESS_DURABLE, &s->process);
         s->address = s->process.address;
         break;
     case COLUMN_OURS:

@@ -83,7 +83,7 @@ enum request_verdict coordinator_all(struct request *rq,
 /* For the control door: run(cq, sh, error) on the coordinator's thread with the group's shard, or
  * with NULL and why there is none. Any thread; ends the wait of whoever asked in its own way. */
 struct coordinator_question {
-    struct list link; /* used by coordinator.c */
+    struct list link; /* used by the coordinator */
     struct str group_id;
     void (*run)(struct coordinator_question *cq, struct shard *sh, enum kafka_error error);
 };

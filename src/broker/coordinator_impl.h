@@ -1,8 +1,8 @@
 /*
- * Inside of the coordinator: what coordinator.c (requests in and out), coordinator_run.c (shards
- * and events), coordinator_write.c (batches and commits), coordinator_load.c and
- * coordinator_topics.c share. Everything here belongs to the coordinator's thread, but for what
- * says otherwise.
+ * Inside of the coordinator, from above: coordinator_life.c (start and end), coordinator_in.c
+ * (requests come), coordinator_run.c (shards and events), coordinator_load.c, coordinator_write.c
+ * (batches and commits), coordinator_out.c (requests go), coordinator_topics.c (what the image
+ * says). Everything here belongs to the coordinator's thread, but for what says otherwise.
  */
 #ifndef BROKER_COORDINATOR_IMPL_H
 #define BROKER_COORDINATOR_IMPL_H
@@ -102,8 +102,12 @@ struct coordinator_port {
 };
 
 struct coordinator {
-    struct broker *br;          /* borrowed */
-    struct io_thread *io;       /* owned; has no connections */
+    struct broker *br;    /* borrowed */
+    struct io_thread *io; /* owned; has no connections */
+    /* Upwards to coordinator_run.c: a load has ended; what the log has of a slot is not what its
+     * shard believes. */
+    void (*loaded)(struct coordinator_slot *slot, struct shard *sh, int err);
+    void (*lost)(struct coordinator_slot *slot, enum kafka_error error);
     struct shard_config config; /* constant but for what coordinator_settings reads */
     struct arena config_arena;  /* texts of it */
     struct mem_budget memory;
@@ -145,8 +149,18 @@ struct coordinator {
     struct log_limit report_limit;
 };
 
-/* ---- coordinator.c ---- */
+/* ---- coordinator_in.c ---- */
 
+void coordinator_in_init(struct coordinator *co); /* ports are there */
+/* Images and questions; tasks go to co->work. */
+void coordinator_take_inbox(struct coordinator *co);
+
+/* ---- coordinator_out.c ---- */
+
+void coordinator_out_init(struct coordinator *co);
+void coordinator_refuse(struct coordinator_task *task, enum kafka_error error);
+/* On the request's io thread: it is answered. */
+void coordinator_finish(struct coordinator *co, struct coordinator_task *task);
 /* The task has ended: its request is answered by its io thread. */
 void coordinator_task_done(struct coordinator *co, struct coordinator_task *task);
 /* The task's part in this shard is over; with an error it is refused what it had there. */

@@ -259,7 +259,7 @@ static void on_loaded(struct job *j)
             sh = load->sh;
             load->sh = NULL;
         }
-        coordinator_slot_loaded(slot, sh, load->err);
+        co->loaded(slot, sh, load->err);
     }
     load_free(load);
 }
@@ -285,7 +285,7 @@ void coordinator_load_begin(struct coordinator_slot *slot)
 {
     struct coordinator *co = slot->co;
     if (is_empty(slot->p)) {
-        coordinator_slot_loaded(slot, new_shard(slot), 0);
+        co->loaded(slot, new_shard(slot), 0);
         return;
     }
     struct coordinator_load *load = mem_zalloc(sizeof(*load));

@@ -15,6 +15,18 @@
 #define LZ4_LEVEL       9
 #define ZSTD_LEVEL      3
 
+int32_t coordinator_partition(const struct image *im, struct str group_id)
+{
+    const struct image_topic *t = image_topic_by_name(im, OFFSETS_TOPIC);
+    if (t == NULL || t->partitions_count <= 0) {
+        return -1;
+    }
+    /* Utils.abs: the smallest number has no opposite and counts as 0. */
+    int32_t hash = str_java_hash(group_id);
+    int32_t place = hash == INT32_MIN ? 0 : hash < 0 ? -hash : hash;
+    return place % t->partitions_count;
+}
+
 /* ---- topics ---- */
 
 static void topic_of(const struct image_topic *t, struct shard_topic *ret)

@@ -78,7 +78,7 @@ static void on_commit(struct waiter *w)
     end_waits(slot, &pw->waits, error);
     free_pending(pw);
     if (error != KAFKA_ERROR_NONE) {
-        coordinator_slot_reload(slot, error);
+        slot->co->lost(slot, error);
     }
 }
 
@@ -191,7 +191,7 @@ static void write_slot(struct coordinator_slot *slot)
         stage_last(slot);
     }
     if (slot->append_error != KAFKA_ERROR_NONE) {
-        coordinator_slot_reload(slot, error_of(slot->append_error));
+        slot->co->lost(slot, error_of(slot->append_error));
         return;
     }
     if (list_is_empty(&slot->waits)) {

@@ -1,5 +1,5 @@
 /*
- * The coordinator's host in sim_groups: what broker/coordinator.c is to the shards, without
+ * The coordinator's host in sim_groups: what broker/coordinator_run.c is to the shards, without
  * threads. A shard has a log; what an event appends is committed a while later, and then the calls
  * are answered. Shards crash (with a part of what was not committed), resign, fail to append, and
  * come back by replay of their logs, which are compacted now and then.

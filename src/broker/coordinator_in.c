@@ -1,25 +1,15 @@
 /*
- * The way of requests into the coordinator and out of it; its start and its end.
+ * The way into the coordinator. A handler leaves its task with the port of its io thread; at the
+ * end of the io thread's turn all of them go into the inbox together, and wake the coordinator
+ * once. (A worker that has a long request hands it in by itself.)
  *
- * In     A handler leaves its task with the port of its io thread; at the end of the io thread's
- *        turn all of them go into the inbox together, and wake the coordinator once. (A worker that
- *        has a long request hands it in by itself.)
- * Out    Tasks that ended in a turn of the coordinator go back at its end, together for each io
- *        thread, and wake it once.
- *
- * A burst of requests so costs two wakes, however many they are. Heartbeats come one by one from
- * many connections, and nobody waits for their answers: they are handed in at most each LATE_MS, or
- * with others.
+ * A burst of requests so costs two wakes (see coordinator_out.c), however many they are. Heartbeats
+ * come one by one from many connections, and nobody waits for their answers: they are handed in at
+ * most each LATE_MS, or with others.
  *
  * Images come by the inbox, too, and are applied before the requests that came with them: who has
  * seen an image on an io thread finds a coordinator that has seen it.
- *
- * The end: nothing is taken any more, what has not begun is refused, shards are abandoned, and the
- * thread ends when the last write is committed or has failed and the last load has given up.
  */
-#include "broker/coordinator.h"
-
-#include "base/err.h"
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/coordinator_impl.h"
@@ -30,138 +20,6 @@
 #define CLIENT_HOST_BYTES 48
 #define LATE_MS           5
 #define LARGE_BYTES       ((size_t)64 << 10) /* of a request: is counted with the state */
-
-int32_t coordinator_partition(const struct image *im, struct str group_id)
-{
-    const struct image_topic *t = image_topic_by_name(im, OFFSETS_TOPIC);
-    if (t == NULL || t->partitions_count <= 0) {
-        return -1;
-    }
-    /* Utils.abs: the smallest number has no opposite and counts as 0. */
-    int32_t hash = str_java_hash(group_id);
-    int32_t place = hash == INT32_MIN ? 0 : hash < 0 ? -hash : hash;
-    return place % t->partitions_count;
-}
-
-struct request *coordinator_request(struct shard_call *call)
-{
-    return container_of(call, struct coordinator_task, call)->rq;
-}
-
-/* ---- refusing ---- */
-
-static void refuse_task(struct coordinator_task *task, enum kafka_error error)
-{
-    switch (task->kind) {
-    case TASK_CALL:
-        task->one.refuse(task->rq, error);
-        break;
-    case TASK_PARTS:
-        for (size_t i = 0; i < task->parts.count; i++) {
-            task->parts.refuse(task->rq, i, error);
-        }
-        break;
-    case TASK_ALL:
-        task->all.refuse(task->rq, error);
-        break;
-    }
-}
-
-/* The parts that lie in one shard. */
-static void
-refuse_parts(struct coordinator_slot *slot, struct coordinator_task *task, enum kafka_error error)
-{
-    for (size_t i = 0; i < task->parts.count; i++) {
-        if (task->parts.shards[i] == slot->number) {
-            task->parts.refuse(task->rq, i, error);
-        }
-    }
-}
-
-/* ---- out ---- */
-
-static void finish(struct coordinator *co, struct coordinator_task *task)
-{
-    mem_budget_give(&co->memory, task->charged);
-    request_finish(task->rq);
-}
-
-static void finish_some(struct coordinator_port *port)
-{
-    struct loop *lp = port->io->loop;
-    loop_begin_slice(lp);
-    for (struct list *node; (node = list_pop_front(&port->finishing)) != NULL;) {
-        finish(port->co, list_entry(node, struct coordinator_task, link));
-        if (loop_slice_is_over(lp)) {
-            break;
-        }
-    }
-    if (!list_is_empty(&port->finishing)) {
-        loop_at_next_turn(lp, &port->finish_task);
-    }
-}
-
-static void finish_more(struct turn_task *task, void *ctx)
-{
-    (void)task;
-    finish_some(ctx);
-}
-
-static void take_back(struct job *j)
-{
-    struct coordinator_port *port = container_of(j, struct coordinator_port, back_job);
-    lock_take(&port->lock);
-    list_splice_back(&port->finishing, &port->back);
-    port->is_posted = false;
-    lock_give(&port->lock);
-    finish_some(port);
-}
-
-static void give_back(struct turn_task *turn_task, void *ctx)
-{
-    (void)turn_task;
-    struct coordinator *co = ctx;
-    for (size_t i = 0; i < co->br->ios_count; i++) {
-        struct coordinator_port *port = &co->ports[i];
-        if (list_is_empty(&port->done)) {
-            continue;
-        }
-        lock_take(&port->lock);
-        list_splice_back(&port->back, &port->done);
-        bool must_post = !port->is_posted;
-        port->is_posted = true;
-        lock_give(&port->lock);
-        if (must_post) {
-            check(loop_post(port->io->loop, &port->back_job)); /* loops outlive the coordinator */
-        }
-    }
-}
-
-void coordinator_task_done(struct coordinator *co, struct coordinator_task *task)
-{
-    list_push_back(&co->ports[task->rq->io->index].done, &task->link);
-    loop_at_turn_end(co->io->loop, &co->back_task);
-}
-
-void coordinator_wait_over(struct coordinator_slot *slot,
-                           struct coordinator_wait *wait,
-                           enum kafka_error error)
-{
-    struct coordinator_task *task = wait->task;
-    if (error != KAFKA_ERROR_NONE) {
-        if (task->kind == TASK_PARTS) {
-            refuse_parts(slot, task, error);
-        } else {
-            refuse_task(task, error);
-        }
-    }
-    check(task->waits > 0);
-    if (--task->waits == 0) {
-        coordinator_task_done(slot->co, task);
-    }
-}
-
-/* ---- in ---- */
 
 static void run_questions(struct coordinator *co, struct list *questions)
 {
@@ -191,7 +49,7 @@ static void work_more(struct turn_task *task, void *ctx)
     work_some(ctx);
 }
 
-static void take_inbox(struct coordinator *co)
+void coordinator_take_inbox(struct coordinator *co)
 {
     struct list questions;
     list_init(&questions);
@@ -211,7 +69,7 @@ static void take_inbox(struct coordinator *co)
 static void run_inbox(struct job *j)
 {
     struct coordinator *co = container_of(j, struct coordinator, inbox_job);
-    take_inbox(co);
+    coordinator_take_inbox(co);
     work_some(co);
 }
 
@@ -249,8 +107,8 @@ static void hand_in(struct turn_task *turn_task, void *ctx)
     }
     for (struct list *node; (node = list_pop_front(&port->out)) != NULL;) { /* it is closed */
         struct coordinator_task *task = list_entry(node, struct coordinator_task, link);
-        refuse_task(task, KAFKA_ERROR_NOT_COORDINATOR);
-        finish(co, task);
+        coordinator_refuse(task, KAFKA_ERROR_NOT_COORDINATOR);
+        coordinator_finish(co, task);
     }
 }
 
@@ -307,7 +165,7 @@ static enum request_verdict hand_in_now(struct coordinator *co, struct coordinat
     }
     lock_give(&co->lock);
     if (is_closed) {
-        refuse_task(task, KAFKA_ERROR_NOT_COORDINATOR);
+        coordinator_refuse(task, KAFKA_ERROR_NOT_COORDINATOR);
         mem_budget_give(&co->memory, task->charged);
         return REQUEST_DONE;
     }
@@ -337,7 +195,7 @@ static enum request_verdict submit(struct coordinator_task *task)
     struct request *rq = task->rq;
     struct coordinator *co = rq->br->coordinator;
     if (!charge(co, task)) {
-        refuse_task(task, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
+        coordinator_refuse(task, KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE);
         return REQUEST_DONE;
     }
     if (!loop_is_current(rq->io->loop)) {
@@ -470,128 +328,18 @@ void coordinator_apply_image(struct coordinator *co, struct image *im)
     }
 }
 
-/* ---- start and end ---- */
-
-/* Runs at the end of each turn from the stop on. */
-static void stop_when_done(struct turn_task *task, void *ctx)
+void coordinator_in_init(struct coordinator *co)
 {
-    (void)task;
-    struct coordinator *co = ctx;
-    if (co->pending_count == 0 && co->loads_running == 0) {
-        loop_stop(co->io->loop);
-    }
-}
-
-static void run_stop(struct job *j)
-{
-    struct coordinator *co = container_of(j, struct coordinator, stop_job);
-    co->is_stopping = true;
-    lock_take(&co->lock);
-    co->is_closed = true;
-    lock_give(&co->lock);
-    take_inbox(co);
-    for (struct list *node; (node = list_pop_front(&co->work)) != NULL;) {
-        struct coordinator_task *task = list_entry(node, struct coordinator_task, link);
-        refuse_task(task, KAFKA_ERROR_NOT_COORDINATOR);
-        coordinator_task_done(co, task);
-    }
-    coordinator_resign_all(co);
-    loop_at_turn_end(co->io->loop, &co->stop_task);
-}
-
-static void init_port(struct coordinator *co, size_t i)
-{
-    struct coordinator_port *port = &co->ports[i];
-    port->co = co;
-    port->io = co->br->ios[i];
-    list_init(&port->out);
-    list_init(&port->late);
-    timer_init(&port->late_timer, late_is_due, port);
-    list_init(&port->finishing);
-    list_init(&port->done);
-    list_init(&port->back);
-    lock_init(&port->lock, LOCK_MAILBOX);
-    turn_task_init(&port->out_task, TURN_WAKE, hand_in, port);
-    turn_task_init(&port->finish_task, TURN_WAKE, finish_more, port);
-    port->back_job.run = take_back;
-}
-
-int coordinator_new(struct broker *br, struct coordinator **ret)
-{
-    struct coordinator *co = mem_zalloc(sizeof(*co));
-    co->br = br;
-    lock_init(&co->lock, LOCK_MAILBOX);
     list_init(&co->inbox);
     list_init(&co->questions);
     list_init(&co->work);
-    list_init(&co->touched);
-    list_init(&co->loads);
     turn_task_init(&co->work_task, TURN_APPEND, work_more, co);
-    turn_task_init(&co->write_task, TURN_APPEND, coordinator_write, co);
-    turn_task_init(&co->back_task, TURN_SEND, give_back, co);
-    turn_task_init(&co->load_task, TURN_FREE, coordinator_loads_start, co);
-    turn_task_init(&co->stop_task, TURN_FREE, stop_when_done, co);
     co->inbox_job.run = run_inbox;
-    co->stop_job.run = run_stop;
-    coordinator_config_init(co);
-    coordinator_topics_init(co);
-    co->ports = mem_array(br->ios_count, sizeof(*co->ports));
-    for (size_t i = 0; i < br->ios_count; i++) {
-        init_port(co, i);
-    }
-    int r = io_thread_new(br, br->ios_count, NULL, &co->io);
-    if (r < 0) {
-        coordinator_free(co);
-        return r;
-    }
-    br->ios[br->ios_count] = co->io; /* who wakes waiters finds it by its index */
-    *ret = co;
-    return 0;
-}
-
-int coordinator_start(struct coordinator *co)
-{
-    int r = io_thread_start(co->io);
-    co->is_started = r >= 0;
-    return r;
-}
-
-void coordinator_stop(struct coordinator *co)
-{
-    if (co == NULL || co->io == NULL || co->is_closed) {
-        return;
-    }
-    check(loop_post(co->io->loop, &co->stop_job));
-    if (co->is_started) {
-        thread_join(&co->io->thread);
-    }
-    loop_close_mailbox(co->io->loop);
-    loop_turn(co->io->loop, false); /* what came in with the last turn; all of it, if none ran */
-}
-
-struct coordinator *coordinator_free(struct coordinator *co)
-{
-    if (co == NULL) {
-        return NULL;
-    }
-    coordinator_stop(co);
-    if (co->io != NULL) {
-        co->br->ios[co->br->ios_count] = NULL;
-        co->io = io_thread_free(co->io);
-    }
-    for (size_t i = 0; i < co->slots_count; i++) {
-        check(co->slots[i] == NULL);
-    }
-    mem_free(co->slots);
     for (size_t i = 0; i < co->br->ios_count; i++) {
-        lock_release(&co->ports[i].lock);
+        struct coordinator_port *port = &co->ports[i];
+        list_init(&port->out);
+        list_init(&port->late);
+        timer_init(&port->late_timer, late_is_due, port);
+        turn_task_init(&port->out_task, TURN_WAKE, hand_in, port);
     }
-    mem_free(co->ports);
-    image_unref(co->next_image);
-    image_unref(co->image);
-    arena_release(&co->topics_arena);
-    arena_release(&co->config_arena);
-    lock_release(&co->lock);
-    mem_free(co);
-    return NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * Connections: their input; see conn.h and conn.c.
+ * Connections: their input; see conn.h.
  *
  * Reading. Sockets are watched for edges, so a connection costs no epoll_ctl in its life: a
  * callback only marks it and puts it on the ready list, and the pump, once a turn, goes through
@@ -27,27 +27,6 @@
 
 #include "net/conn_private.h"
 
-/* --- bounds --- */
-
-bool conn_may_read(const struct conn *cn)
-{
-    return !cn->is_dead && !cn->is_closing && !cn->must_end && !cn->is_held &&
-           cn->started < cn->cs->options.started_max &&
-           cn->unsent <= cn->cs->options.unsent_bytes_max && !timer_is_armed(&cn->mute) &&
-           (cn->unsent == 0 || !conn_out_is_full(cn->cs));
-}
-
-bool conn_has_frame(const struct conn *cn)
-{
-    if (cn->in == NULL || cn->in_end - cn->in_start < 4) {
-        return false;
-    }
-    /* A length that is not allowed counts as whole: looking at it closes the connection. */
-    uint32_t len = load_be32(cn->in->data + cn->in_start);
-    return len == 0 || len > cn->cs->options.request_bytes_max ||
-           cn->in_end - cn->in_start - 4 >= len;
-}
-
 /* True when this turn has done enough for this connection. */
 static bool is_over_budget(struct conn *cn)
 {
@@ -62,27 +41,6 @@ static bool is_over_budget(struct conn *cn)
     }
     bool is_in_large = cn->in != NULL && cn->in_is_own && cn->in_start == 0;
     return cn->turn_bytes >= (is_in_large ? CONN_TURN_LARGE_BYTES : CONN_TURN_BYTES);
-}
-
-bool conn_has_input(const struct conn *cn)
-{
-    return conn_may_read(cn) && ((cn->is_readable && !cn->is_at_end) || conn_has_frame(cn));
-}
-
-void conn_make_ready(struct conn *cn)
-{
-    if (!cn->is_dead && !list_is_linked(&cn->ready)) {
-        list_push_back(cn->is_greedy ? &cn->cs->backlog : &cn->cs->ready, &cn->ready);
-        loop_at_next_turn(cn->cs->loop, &cn->cs->pump_task);
-    }
-}
-
-void conn_put_off(struct conn *cn)
-{
-    if (!cn->is_dead && !list_is_linked(&cn->ready)) {
-        list_push_back(&cn->cs->backlog, &cn->ready);
-        loop_at_next_turn(cn->cs->loop, &cn->cs->pump_task);
-    }
 }
 
 /* --- frames --- */
@@ -375,7 +333,7 @@ static void start_waiting(struct conn *cn)
         list_push_back(&cs->waiting, &cn->waiting);
     }
     if (cs->options.memory != NULL) {
-        conn_memory_wait(&cs->waiter);
+        conn_memory_wait(cs->options.memory, &cs->waiter);
     }
     if (!timer_is_armed(&cs->stall)) {
         timers_arm(loop_timers(cs->loop), &cs->stall, loop_now_ms(cs->loop) + CONN_STALL_MS);
@@ -463,7 +421,7 @@ static void pump(struct conn *cn)
     cn->is_greedy = is_of_turn && (cn->turn_frames > CONN_GREEDY_FRAMES ||
                                    loop_turn_ns(cn->cs->loop) - cn->cs->pump_ns > CONN_QUANTUM_NS);
     if (!cn->is_dead && cn->out.bytes > 0 && cn->is_writable) {
-        conn_out_make_dirty(cn); /* the last turn had sent enough */
+        conn_make_dirty(cn); /* the last turn had sent enough */
     }
 }
 
@@ -503,7 +461,7 @@ void conn_in_event(int fd, short what, void *ctx)
     if ((what & EV_WRITE) != 0 && !cn->is_writable) {
         cn->is_writable = true;
         if (cn->out.bytes > 0) {
-            conn_out_make_dirty(cn);
+            conn_make_dirty(cn);
         }
     }
     if ((what & (EV_READ | EV_CLOSED)) != 0) {

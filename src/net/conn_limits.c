@@ -83,24 +83,11 @@ struct conn_limits *conn_limits_free(struct conn_limits *cl)
     return mem_free(cl);
 }
 
-/* Tells all who wait to try again. With the lock. */
-static void wake_locked(struct conn_limits *cl)
-{
-    for (struct list *node = list_pop_front(&cl->waiters); node != NULL;
-         node = list_pop_front(&cl->waiters)) {
-        struct conn_limits_waiter *w = list_entry(node, struct conn_limits_waiter, node);
-        if (!w->is_posted) {
-            /* Refused only when the loop takes no more jobs: then it accepts no more either. */
-            w->is_posted = loop_post(w->loop, &w->job);
-        }
-    }
-}
-
 void conn_limits_set_max(struct conn_limits *cl, int32_t connections_max)
 {
     lock_take(&cl->lock);
     cl->max = connections_max;
-    wake_locked(cl);
+    loop_waiter_wake_locked(&cl->waiters);
     lock_give(&cl->lock);
 }
 
@@ -117,7 +104,7 @@ void conn_limits_set_rate(struct conn_limits *cl, int32_t per_second_max)
     cl->rate = per_second_max;
     cl->credit_us = 1000000;
     cl->credit_at_ns = clock_mono_ns(cl->clock);
-    wake_locked(cl);
+    loop_waiter_wake_locked(&cl->waiters);
     lock_give(&cl->lock);
 }
 
@@ -247,9 +234,7 @@ static void fill_bucket_locked(struct conn_limits *cl)
     cl->credit_at_ns = now_ns;
 }
 
-bool conn_limits_may_accept(struct conn_limits *cl,
-                            struct conn_limits_waiter *w,
-                            int64_t *ret_wait_ms)
+bool conn_limits_may_accept(struct conn_limits *cl, struct loop_waiter *w, int64_t *ret_wait_ms)
 {
     if (cl == NULL) {
         return true;
@@ -259,9 +244,7 @@ bool conn_limits_may_accept(struct conn_limits *cl,
     if (cl->count >= cl->max) {
         *ret_wait_ms = 0;
         is_allowed = false;
-        if (!list_is_linked(&w->node)) {
-            list_push_back(&cl->waiters, &w->node);
-        }
+        loop_waiter_add_locked(w, &cl->waiters);
     } else if (cl->rate != INT32_MAX) {
         fill_bucket_locked(cl);
         is_allowed = cl->credit_us >= price_us(cl);
@@ -337,48 +320,15 @@ void conn_limits_leave(void *ctx, const struct conn_peer *peer)
         hmap_remove(&cl->entries, &en->node);
         mem_free(en);
     }
-    wake_locked(cl);
+    loop_waiter_wake_locked(&cl->waiters);
     lock_give(&cl->lock);
 }
 
-static void run_resume(struct job *j)
-{
-    struct conn_limits_waiter *w = container_of(j, struct conn_limits_waiter, job);
-    lock_take(&w->cl->lock);
-    w->is_posted = false;
-    lock_give(&w->cl->lock);
-    w->resume(w->ctx);
-}
-
-void conn_limits_waiter_init(struct conn_limits_waiter *w,
+void conn_limits_waiter_init(struct loop_waiter *w,
                              struct conn_limits *cl,
                              struct loop *loop,
                              void (*resume)(void *ctx),
                              void *ctx)
 {
-    *w = (struct conn_limits_waiter){
-        .job = {.run = run_resume},
-        .cl = cl,
-        .loop = loop,
-        .resume = resume,
-        .ctx = ctx,
-    };
-    list_init(&w->node);
-}
-
-void conn_limits_waiter_release(struct conn_limits_waiter *w)
-{
-    if (w->cl == NULL) {
-        return;
-    }
-    for (;;) {
-        lock_take(&w->cl->lock);
-        list_remove(&w->node);
-        bool is_posted = w->is_posted;
-        lock_give(&w->cl->lock);
-        if (!is_posted) {
-            return;
-        }
-        loop_turn(w->loop, false); /* the job is in the mailbox */
-    }
+    loop_waiter_init(w, cl == NULL ? NULL : &cl->lock, loop, resume, ctx);
 }

@@ -91,66 +91,24 @@ void conn_memory_give(struct conn_memory *cm, size_t bytes)
     }
     lock_take(&cm->lock);
     atomic_store(&cm->has_waiters, false);
-    for (struct list *node = list_pop_front(&cm->waiters); node != NULL;
-         node = list_pop_front(&cm->waiters)) {
-        struct conn_memory_waiter *w = list_entry(node, struct conn_memory_waiter, node);
-        if (!w->is_posted) {
-            /* Refused only when the loop takes no more jobs: then nobody reads there any more. */
-            w->is_posted = loop_post(w->loop, &w->job);
-        }
-    }
+    loop_waiter_wake_locked(&cm->waiters);
     lock_give(&cm->lock);
 }
 
-static void run_resume(struct job *j)
-{
-    struct conn_memory_waiter *w = container_of(j, struct conn_memory_waiter, job);
-    lock_take(&w->cm->lock);
-    w->is_posted = false;
-    lock_give(&w->cm->lock);
-    w->resume(w->ctx);
-}
-
-void conn_memory_waiter_init(struct conn_memory_waiter *w,
+void conn_memory_waiter_init(struct loop_waiter *w,
                              struct conn_memory *cm,
                              struct loop *loop,
                              void (*resume)(void *ctx),
                              void *ctx)
 {
-    *w = (struct conn_memory_waiter){
-        .job = {.run = run_resume},
-        .cm = cm,
-        .loop = loop,
-        .resume = resume,
-        .ctx = ctx,
-    };
-    list_init(&w->node);
+    loop_waiter_init(w, cm == NULL ? NULL : &cm->lock, loop, resume, ctx);
 }
 
-void conn_memory_wait(struct conn_memory_waiter *w)
+void conn_memory_wait(struct conn_memory *cm, struct loop_waiter *w)
 {
-    lock_take(&w->cm->lock);
-    if (!list_is_linked(&w->node)) {
-        list_push_back(&w->cm->waiters, &w->node);
-    }
-    atomic_store(&w->cm->has_waiters, true);
-    lock_give(&w->cm->lock);
+    lock_take(&cm->lock);
+    loop_waiter_add_locked(w, &cm->waiters);
+    atomic_store(&cm->has_waiters, true);
+    lock_give(&cm->lock);
     atomic_thread_fence(memory_order_seq_cst);
-}
-
-void conn_memory_waiter_release(struct conn_memory_waiter *w)
-{
-    if (w->cm == NULL) {
-        return;
-    }
-    for (;;) {
-        lock_take(&w->cm->lock);
-        list_remove(&w->node);
-        bool is_posted = w->is_posted;
-        lock_give(&w->cm->lock);
-        if (!is_posted) {
-            return;
-        }
-        loop_turn(w->loop, false); /* the job is in the mailbox */
-    }
 }

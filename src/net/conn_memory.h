@@ -6,20 +6,8 @@
 #define NET_CONN_MEMORY_H
 
 #include "base/base.h"
-#include "base/sync.h"
 #include "net/conn.h"
-#include "net/loop.h"
-
-/* One for each set: where it is told that memory was given back. */
-struct conn_memory_waiter {
-    struct list node; /* in conn_memory.waiters while it waits */
-    struct job job;
-    bool is_posted; /* guarded by the lock of conn_memory */
-    struct conn_memory *cm;
-    struct loop *loop;
-    void (*resume)(void *ctx); /* on the loop's thread */
-    void *ctx;
-};
+#include "net/loop_waiter.h"
 
 enum conn_memory_use {
     CONN_MEMORY_SMALL,  /* up to all there is */
@@ -31,15 +19,14 @@ enum conn_memory_use {
 must_check bool conn_memory_take(struct conn_memory *cm, size_t bytes, enum conn_memory_use use);
 void conn_memory_give(struct conn_memory *cm, size_t bytes);
 
-void conn_memory_waiter_init(struct conn_memory_waiter *w,
+/* One for each set: where it is told that memory was given back; loop_waiter_release ends it. */
+void conn_memory_waiter_init(struct loop_waiter *w,
                              struct conn_memory *cm,
                              struct loop *loop,
                              void (*resume)(void *ctx),
                              void *ctx);
 /* resume() will be called after the next give. Ask again for the memory after this call: it may
  * have come between. */
-void conn_memory_wait(struct conn_memory_waiter *w);
-void conn_memory_waiter_release(
-    struct conn_memory_waiter *w); /* the loop does not run any more, or this is its thread */
+void conn_memory_wait(struct conn_memory *cm, struct loop_waiter *w);
 
 #endif

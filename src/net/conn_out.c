@@ -49,15 +49,6 @@ void conn_start(struct conn *cn, struct conn_slot *slot)
     cn->started++;
 }
 
-void conn_out_make_dirty(struct conn *cn)
-{
-    struct conn_set *cs = cn->cs;
-    if (!list_is_linked(&cn->dirty)) {
-        list_push_back(&cs->dirty, &cn->dirty);
-        loop_at_turn_end(cs->loop, &cs->send_task);
-    }
-}
-
 /* The slot is no longer needed: on_release follows at the end of the turn. */
 static void let_go(struct conn *cn, struct conn_slot *slot)
 {
@@ -105,7 +96,7 @@ static void advance(struct conn *cn)
         has_moved = true;
     }
     if (has_moved) {
-        conn_out_make_dirty(cn); /* also when nothing is to be sent: the end may be due */
+        conn_make_dirty(cn); /* also when nothing is to be sent: the end may be due */
     }
 }
 
@@ -444,14 +435,6 @@ void conn_out_send_all(struct turn_task *task, void *ctx)
     loop_at_turn_end(cs->loop, &cs->free_task);
 }
 
-/* --- memory of answers that wait --- */
-
-bool conn_out_is_full(const struct conn_set *cs)
-{
-    const struct mem_budget *mb = cs->options.answers;
-    return mb != NULL && mb->max > 0 && cs->held_else + to_i64(cs->held) > mb->max;
-}
-
 static int64_t told(const struct conn_set *cs)
 {
     return atomic_load_explicit(&cs->options.answers->used, memory_order_relaxed);
@@ -475,7 +458,7 @@ static void tell(struct conn_set *cs)
     atomic_fetch_add_explicit(&cs->options.answers->used, more, memory_order_relaxed);
     cs->held_told = cs->held;
     conn_out_look(cs);
-    bool is_full = conn_out_is_full(cs);
+    bool is_full = conn_is_room_short(cs);
     if (is_full && !timer_is_armed(&cs->slow)) {
         timers_arm(loop_timers(cs->loop), &cs->slow, loop_now_ms(cs->loop) + CONN_SLOW_MS);
     }
@@ -493,7 +476,7 @@ void conn_out_slow(struct timer *t, void *ctx)
     int64_t limit_ns = loop_mono_ns(cs->loop) - (int64_t)CONN_SLOW_MS * 1000000;
     list_foreach_safe (node, next, &cs->by_activity) {
         struct conn *cn = list_entry(node, struct conn, node);
-        if (!conn_out_is_full(cs) || loop_slice_is_over(cs->loop)) {
+        if (!conn_is_room_short(cs) || loop_slice_is_over(cs->loop)) {
             break;
         }
         if (cn->out.bytes == 0 || cn->held == 0 || cn->progress_ns > limit_ns) {
@@ -510,7 +493,7 @@ void conn_out_slow(struct timer *t, void *ctx)
         }
         conn_end(cn, CONN_END_SLOW);
     }
-    if (conn_out_is_full(cs)) {
+    if (conn_is_room_short(cs)) {
         timers_arm(loop_timers(cs->loop), t, loop_now_ms(cs->loop) + CONN_SLOW_MS / 10);
     }
     loop_at_turn_end(cs->loop, &cs->free_task);

@@ -1,5 +1,6 @@
 /*
- * What conn.c (life, input) and conn_out.c (order, output) share. Nobody else includes this.
+ * What the rooms of a connection share, from above: conn_set.c (sets, lives), conn_in.c (frames
+ * come in), conn_out.c (answers go out in their order), conn_state.c. Nobody else includes this.
  */
 #ifndef NET_CONN_PRIVATE_H
 #define NET_CONN_PRIVATE_H
@@ -92,7 +93,7 @@ struct conn_set {
     struct loop *loop; /* borrowed */
     struct conn_options options;
     struct blob_pool *pool;
-    struct conn_memory_waiter waiter;
+    struct loop_waiter waiter;
     struct list by_activity;
     struct list ready;   /* something has happened: first in each turn */
     struct list backlog; /* they have had their share of a turn and want more */
@@ -134,28 +135,28 @@ struct conn_set {
     struct metric *ends[CONN_ENDS];
 };
 
-/* conn.c */
-void conn_end(struct conn *cn, enum conn_end reason);
-void conn_end_if_done(struct conn *cn);
-void conn_touch(struct conn *cn);
-
-/* conn_in.c */
-bool conn_may_read(const struct conn *cn);  /* no bound forbids it */
+/* conn_state.c */
+bool conn_is_room_short(const struct conn_set *cs); /* memory of answers is used up */
+bool conn_may_read(const struct conn *cn);          /* no bound forbids it */
 bool conn_has_frame(const struct conn *cn); /* a whole one, or a length that ends it, is pending */
 bool conn_has_input(const struct conn *cn); /* and there is something to read */
 void conn_make_ready(struct conn *cn);      /* look at it (again) in the next pump */
 void conn_put_off(struct conn *cn);         /* the same, after those who have not had their share */
+void conn_make_dirty(struct conn *cn);      /* send at the end of the turn */
+void conn_touch(struct conn *cn);           /* a byte has come or gone */
+void conn_end(struct conn *cn, enum conn_end reason);
+void conn_end_if_done(struct conn *cn);
+
+/* conn_in.c */
 void conn_in_event(int fd, short what, void *ctx);        /* of libevent */
 void conn_in_pump_all(struct turn_task *task, void *ctx); /* cs->pump_task */
 void conn_in_resume(void *ctx);                           /* memory was given back */
 void conn_in_stall(struct timer *t, void *ctx);           /* cs->stall */
 
 /* conn_out.c */
-void conn_out_make_dirty(struct conn *cn);                 /* send at the end of the turn */
 void conn_out_send_all(struct turn_task *task, void *ctx); /* cs->send_task */
 void conn_out_release_slots(struct conn_set *cs);          /* on_release for those that are done */
 void conn_out_abandon(struct conn *cn);                    /* the slots of a dead connection */
-bool conn_out_is_full(const struct conn_set *cs);          /* memory of answers is short */
 void conn_out_slow(struct timer *t, void *ctx);            /* cs->slow */
 void conn_out_look(struct conn_set *cs);                   /* start of a turn: what others hold */
 void conn_out_trim(

@@ -38,7 +38,7 @@ struct listener {
     size_t sets_count;
     size_t next_set;
     struct timer pause;
-    struct conn_limits_waiter waiter;
+    struct loop_waiter waiter;
     struct log_limit shed_limit;
     struct log_limit refuse_limit;
     struct log_limit fail_limit;
@@ -371,7 +371,7 @@ struct listener *listener_free(struct listener *ls)
         listener_stop(ls);
         event_free(ls->event);
     }
-    conn_limits_waiter_release(&ls->waiter);
+    loop_waiter_release(&ls->waiter);
     if (ls->fd >= 0) {
         IGNORE(close(ls->fd)); /* a socket */
     }

@@ -1,9 +1,5 @@
 /*
- * Connections: their life; see conn.h. Input is in conn_in.c, output in conn_out.c.
- *
- * A connection that ends gives up its descriptor and its memory at once; what others must be told,
- * and the object itself, wait for free_task at the very end of the turn, so that nobody is called
- * back from inside a call of his own, and no pointer goes stale within a turn.
+ * Connections: sets of them, and their lives; see conn.h.
  */
 #include "net/conn.h"
 
@@ -17,81 +13,6 @@
 #include <unistd.h>
 
 #include "net/conn_private.h"
-
-const char *conn_peer_text(const struct conn_peer *peer, char ret_text[static CONN_PEER_TEXT_SIZE])
-{
-    char host[INET6_ADDRSTRLEN] = "";
-    if (peer->len >= sizeof(peer->addr.v4) && peer->addr.any.sa_family == AF_INET) {
-        inet_ntop(AF_INET, &peer->addr.v4.sin_addr, host, sizeof(host));
-        snprintf(ret_text, CONN_PEER_TEXT_SIZE, "%s:%d", host, ntohs(peer->addr.v4.sin_port));
-    } else if (peer->len >= sizeof(peer->addr.v6) && peer->addr.any.sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &peer->addr.v6.sin6_addr, host, sizeof(host));
-        snprintf(ret_text, CONN_PEER_TEXT_SIZE, "[%s]:%d", host, ntohs(peer->addr.v6.sin6_port));
-    } else {
-        snprintf(ret_text, CONN_PEER_TEXT_SIZE, "unknown");
-    }
-    return ret_text;
-}
-
-void conn_touch(struct conn *cn)
-{
-    struct conn_set *cs = cn->cs;
-    cn->active_ns = loop_mono_ns(cs->loop);
-    list_remove(&cn->node);
-    list_push_back(&cs->by_activity, &cn->node);
-}
-
-/* --- the end --- */
-
-void conn_end(struct conn *cn, enum conn_end reason)
-{
-    struct conn_set *cs = cn->cs;
-    if (cn->is_dead) {
-        return;
-    }
-    cn->is_dead = true;
-    cn->reason = reason;
-    check(event_del(&cn->event) == 0);
-    IGNORE(close(cn->fd)); /* a socket: nothing is left to fail */
-    cn->fd = -1;
-    list_remove(&cn->node);
-    list_remove(&cn->ready);
-    list_remove(&cn->dirty);
-    list_remove(&cn->waiting);
-    timers_disarm(loop_timers(cs->loop), &cn->mute);
-    timers_disarm(loop_timers(cs->loop), &cn->linger);
-    cn->in = blob_unref(cn->in);
-    rope_release(&cn->out);
-    cn->unsent = 0;
-    cs->held -= cn->held;
-    cn->held = 0;
-    cn->tail = blob_unref(cn->tail);
-    metric_add(cs->open_gauge, -1);
-    metric_add(cs->ends[reason], 1);
-    if (cn->on_end != NULL) {
-        cn->on_end(cn->on_end_ctx, &cn->peer);
-    }
-    list_push_back(&cs->dying, &cn->node);
-    loop_at_turn_end(cs->loop, &cs->free_task);
-}
-
-void conn_close(struct conn *cn)
-{
-    conn_end(cn, CONN_END_LOCAL);
-}
-
-/* Ends a connection from which nothing more is expected and which has nothing more to say. */
-void conn_end_if_done(struct conn *cn)
-{
-    if (cn->is_dead || cn->out.bytes > 0) {
-        return;
-    }
-    if (cn->must_end || (cn->is_closing && cn->started == 0)) {
-        conn_end(cn, cn->is_bad ? CONN_END_BAD_FRAME : CONN_END_LOCAL);
-    } else if (cn->is_at_end && cn->started == 0 && !conn_has_frame(cn)) {
-        conn_end(cn, CONN_END_PEER);
-    }
-}
 
 static void free_conn(struct conn *cn)
 {
@@ -145,16 +66,6 @@ static void on_linger(struct timer *t, void *ctx)
         return; /* it still reads */
     }
     conn_end(cn, CONN_END_PEER);
-}
-
-void conn_mute_until(struct conn *cn, int64_t deadline_ms)
-{
-    if (cn->is_dead || (timer_is_armed(&cn->mute) && deadline_ms <= cn->mute.deadline_ms)) {
-        return;
-    }
-    if (deadline_ms > loop_now_ms(cn->cs->loop)) {
-        timers_arm(loop_timers(cn->cs->loop), &cn->mute, deadline_ms);
-    }
 }
 
 static int64_t idle_deadline_ms(const struct conn_set *cs, const struct conn *cn)
@@ -271,7 +182,7 @@ struct conn_set *conn_set_free(struct conn_set *cs)
         return NULL;
     }
     check(cs->count == 0);
-    conn_memory_waiter_release(&cs->waiter);
+    loop_waiter_release(&cs->waiter);
     turn_task_cancel(&cs->pump_task);
     turn_task_cancel(&cs->send_task);
     turn_task_cancel(&cs->free_task);
@@ -332,39 +243,4 @@ int conn_open(struct conn_set *cs,
     }
     *ret = cn;
     return 0;
-}
-
-struct loop *conn_loop(const struct conn *cn)
-{
-    return cn->cs->loop;
-}
-
-void *conn_tag(const struct conn *cn)
-{
-    return cn->tag;
-}
-
-void conn_set_data(struct conn *cn, void *data)
-{
-    cn->data = data;
-}
-
-void *conn_data(const struct conn *cn)
-{
-    return cn->data;
-}
-
-uint64_t conn_id(const struct conn *cn)
-{
-    return cn->id;
-}
-
-const struct conn_peer *conn_peer(const struct conn *cn)
-{
-    return &cn->peer;
-}
-
-size_t conn_started(const struct conn *cn)
-{
-    return cn->started;
 }

@@ -32,6 +32,7 @@
 #include <sys/resource.h>
 
 #define DESCRIPTORS_RESERVE  64 /* for everything that is neither a connection nor a segment */
+#define KAFKA_RECEIVE_BUFFER 102400
 #define ANSWERS_BYTES_MAX    (INT64_C(32) << 20) /* then slow readers go */
 #define FETCH_SESSIONS_BYTES (INT64_C(32) << 20)
 #define FETCH_SHARDED_SLOTS  256
@@ -219,6 +220,14 @@ static int set_limits(struct server *sv, char *ret_error, size_t error_cap)
     return 0;
 }
 
+/* The default bounds what a fast sender may have under way to 200 KiB: then each byte of large
+ * batches costs twice the processor time. The system begins as low and grows with what is read. */
+static int receive_buffer_bytes(const struct config *c)
+{
+    int64_t bytes = config_get_int(c, "socket.receive.buffer.bytes");
+    return bytes == KAFKA_RECEIVE_BUFFER ? -1 : (int)bytes;
+}
+
 static int bind_one(struct server *sv,
                     const struct config_listener *cl,
                     size_t index,
@@ -233,7 +242,7 @@ static int bind_one(struct server *sv,
         .port = cl->port,
         .backlog = (int)config_get_int(br->config, "socket.listen.backlog.size"),
         .send_buffer_bytes = (int)config_get_int(br->config, "socket.send.buffer.bytes"),
-        .receive_buffer_bytes = (int)config_get_int(br->config, "socket.receive.buffer.bytes"),
+        .receive_buffer_bytes = receive_buffer_bytes(br->config),
         .limits = sv->limits,
         .metrics = &br->metrics,
         .tag = bl,

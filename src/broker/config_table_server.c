@@ -237,7 +237,8 @@ static const struct config_row server_rows[] = {
     CONFIG_ROW(INT, "socket.listen.backlog.size", "50", AT_LEAST(1), READ_ONLY, EFFECT, PUBLIC,
                "Connections that the system may hold until they are accepted."),
     CONFIG_ROW(INT, "socket.receive.buffer.bytes", "102400", ANY, READ_ONLY, EFFECT, PUBLIC,
-               "Receive buffer of a socket; -1 is the system's choice."),
+               "Receive buffer of a socket; -1, and 102400, are the system's choice, which grows "
+               "where much is read."),
     CONFIG_ROW(INT, "socket.request.max.bytes", "104857600", AT_LEAST(1), READ_ONLY, EFFECT, PUBLIC,
                "Largest request that is read."),
     CONFIG_ROW(INT, "socket.send.buffer.bytes", "102400", ANY, READ_ONLY, EFFECT, PUBLIC,

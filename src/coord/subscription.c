@@ -48,7 +48,7 @@ int subscription_parse_assignment(struct view bytes,
 }
 
 struct view
-subscription_encode(const struct msg *m, int16_t version, const void *body, struct arena *arena)
+subscription_encode(const struct msg *m, int16_t version, void *body, struct arena *arena)
 {
     struct writer w;
     writer_init(&w);

@@ -21,7 +21,7 @@ must_check int subscription_parse_assignment(struct view bytes,
                                              int16_t *ret_version);
 /* The version and the body in it, in the arena; the body must be one that can be encoded. */
 struct view
-subscription_encode(const struct msg *m, int16_t version, const void *body, struct arena *arena);
+subscription_encode(const struct msg *m, int16_t version, void *body, struct arena *arena);
 /* The bytes of an assignment with topic names, in the arena. Topics that are gone are left out. */
 struct view subscription_build_assignment(const struct assignment *a,
                                           const struct shard_topics *topics,

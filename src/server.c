@@ -44,6 +44,7 @@ struct server {
     struct broker br;
     struct conn_limits *limits;
     struct listener **listeners; /* owned; br.listeners_count of them */
+    struct conn_share **shares;  /* of the listeners; borrowed from limits */
     struct conn_set **sets;      /* borrowed from the io threads */
     struct control *control;     /* owned; NULL: it could not be made */
     void (*fatal)(void *ctx);
@@ -80,17 +81,17 @@ static size_t raise_descriptors(struct logger *logger)
     return limit.rlim_cur > 1000000 ? 1000000 : (size_t)limit.rlim_cur;
 }
 
-/* num.network.threads, but never more than there are cores to run them on. */
-static size_t count_io_threads(struct config *config)
+/* A thread for each core, whatever num.network.threads says: that decides how many of them are
+ * given connections, and may change; those without any sleep. */
+static size_t count_io_threads(void)
 {
     cpu_set_t cores;
     int64_t usable = 1;
     if (sched_getaffinity(0, sizeof(cores), &cores) == 0) {
         usable = CPU_COUNT(&cores);
     }
-    int64_t wanted = config_get_int(config, "num.network.threads");
     /* One place is the coordinator's. */
-    return to_size(max_i64(1, min_i64(min_i64(wanted, usable), IO_THREADS_MAX - 1)));
+    return to_size(max_i64(1, min_i64(usable, IO_THREADS_MAX - 1)));
 }
 
 static void make_fetch_shards(struct broker *br, size_t slots, uint64_t seed)
@@ -139,7 +140,7 @@ int server_new(struct config *config,
     clock_random(clock, &seed, sizeof(seed));
     make_fetch_shards(
         br, to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
-    br->ios_count = count_io_threads(config);
+    br->ios_count = count_io_threads();
     br->ios = mem_array(br->ios_count + 1, sizeof(struct io_thread *));
     sv->sets = mem_array(br->ios_count, sizeof(struct conn_set *));
     for (size_t i = 0; i < br->ios_count; i++) {
@@ -157,16 +158,57 @@ int server_new(struct config *config,
     return 0;
 }
 
-/* Limits that may change while it runs; `im` NULL: the static values. */
-static void apply_limits(struct broker *br, const struct image *im)
+/* Names of hosts in it are asked for, as Kafka does: whoever writes names waits for them. */
+static int set_overrides(struct server *sv, const struct config_view *view, struct str *ret_text)
+{
+    enum config_source source;
+    *ret_text = config_view_text(
+        view, config_table_find_broker(STR("max.connections.per.ip.overrides")), &source);
+    return conn_limits_set_overrides(sv->limits, *ret_text);
+}
+
+/* What is for all listeners, but for the overrides. */
+static void set_numbers(struct server *sv, const struct config_view *view)
+{
+    conn_limits_set_max(sv->limits, (int32_t)config_view_int(view, "max.connections"));
+    conn_limits_set_per_ip(sv->limits, (int32_t)config_view_int(view, "max.connections.per.ip"));
+    conn_limits_set_rate(sv->limits,
+                         (int32_t)config_view_int(view, "max.connection.creation.rate"));
+}
+
+/* One of several listeners that is for brokers stays open when clients have taken all there is. */
+static void set_share(struct server *sv, const struct config_view *view, size_t index)
+{
+    const struct broker *br = &sv->br;
+    struct str name = br->listeners[index].name;
+    const struct conn_share_rules rules = {
+        .connections_max = (int32_t)config_view_listener_int(view, name, "max.connections"),
+        .per_second_max =
+            (int32_t)config_view_listener_int(view, name, "max.connection.creation.rate"),
+        .sets_max = (int32_t)config_view_listener_int(view, name, "num.network.threads"),
+        .is_exempt = br->listeners_count > 1 && config_is_inter_broker(br->config, name),
+    };
+    conn_share_set(sv->shares[index], &rules);
+}
+
+/* What a broker's config may change while it runs, and at the start when its listeners are bound.
+ */
+static void apply_configs(struct broker *br, const struct image *im)
 {
     struct server *sv = container_of(br, struct server, br);
-    const struct config *config = br->config;
-    conn_limits_set_max(sv->limits, (int32_t)config_effective_int(config, im, "max.connections"));
-    conn_limits_set_per_ip(sv->limits,
-                           (int32_t)config_effective_int(config, im, "max.connections.per.ip"));
-    conn_limits_set_rate(sv->limits,
-                         (int32_t)config_effective_int(config, im, "max.connection.creation.rate"));
+    struct config_view view = config_view_of(br->config, im);
+    set_numbers(sv, &view);
+    for (size_t i = 0; i < br->listeners_count; i++) {
+        set_share(sv, &view, i);
+    }
+    struct str overrides;
+    int r = set_overrides(sv, &view, &overrides);
+    if (r < 0) {
+        LOG_WARN(br->logger, FAC_SERVER,
+                 "max.connections.per.ip.overrides=" STR_FMT
+                 " cannot be read; what was in force before stays",
+                 STR_ARG(overrides));
+    }
 }
 
 /* Who follows the metadata; the coordinator once there is one. */
@@ -202,22 +244,19 @@ static void on_broker_fatal(struct broker *br, int err)
 
 static int set_limits(struct server *sv, char *ret_error, size_t error_cap)
 {
-    struct config *config = sv->br.config;
-    sv->br.on_configs = apply_limits;
+    struct config_view view = config_view_of(sv->br.config, NULL);
+    sv->br.on_configs = apply_configs;
     sv->br.on_fatal = on_broker_fatal;
-    apply_limits(&sv->br, NULL);
-    struct str overrides = config_get_str(config, "max.connections.per.ip.overrides");
-    if (overrides.len > 0) {
-        int r = conn_limits_set_overrides(sv->limits, overrides);
-        if (r < 0) {
-            say(ret_error, error_cap,
-                "max.connections.per.ip.overrides=" STR_FMT
-                " cannot be read; write address:count,address:count",
-                STR_ARG(overrides));
-            return r;
-        }
+    set_numbers(sv, &view);
+    struct str overrides;
+    int r = set_overrides(sv, &view, &overrides);
+    if (r < 0) {
+        say(ret_error, error_cap,
+            "max.connections.per.ip.overrides=" STR_FMT
+            " cannot be read; write address:count,address:count",
+            STR_ARG(overrides));
     }
-    return 0;
+    return r;
 }
 
 /* The default bounds what a fast sender may have under way to 200 KiB: then each byte of large
@@ -265,6 +304,7 @@ static int bind_one(struct server *sv,
         .security_protocol = cl->security_protocol,
     };
     bl->advertised_port = cl->advertised_port == 0 ? bl->port : cl->advertised_port;
+    sv->shares[index] = listener_share(sv->listeners[index]);
     return 0;
 }
 
@@ -276,6 +316,7 @@ static int bind_all(struct server *sv, char *ret_error, size_t error_cap)
     config_listeners(br->config, &all, &count);
     br->listeners = mem_array(count + 1, sizeof(*br->listeners));
     sv->listeners = mem_array(count + 1, sizeof(struct listener *));
+    sv->shares = mem_array(count + 1, sizeof(struct conn_share *));
     for (size_t i = 0; i < count; i++) {
         if (all[i].is_controller) {
             continue; /* nothing is bound until there is a cluster */
@@ -286,6 +327,7 @@ static int bind_all(struct server *sv, char *ret_error, size_t error_cap)
         }
         br->listeners_count++;
     }
+    apply_configs(br, NULL);
     return 0;
 }
 
@@ -497,6 +539,7 @@ struct server *server_free(struct server *sv)
     mem_free(br->ios);
     mem_free(sv->sets);
     mem_free(sv->listeners);
+    mem_free(sv->shares);
     mem_free(br->listeners);
     conn_limits_free(sv->limits);
     conn_memory_free(br->conn_memory);

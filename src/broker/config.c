@@ -291,6 +291,15 @@ void config_listeners(const struct config *c, const struct config_listener **ret
     *ret_count = c->listeners_count;
 }
 
+bool config_is_inter_broker(const struct config *c, struct str listener)
+{
+    struct str name = config_get_str(c, "inter.broker.listener.name");
+    if (str_is_null(name)) {
+        name = config_get_str(c, "security.inter.broker.protocol");
+    }
+    return str_equal_ignore_case(name, listener);
+}
+
 const struct config_listener *config_controller_listener(const struct config *c)
 {
     for (size_t i = 0; i < c->listeners_count; i++) {
@@ -397,6 +406,34 @@ int64_t config_view_int(const struct config_view *view, const char *name)
     const struct config_row *row = row_of(name);
     enum config_source source;
     return number_of(row, config_view_text(view, row, &source));
+}
+
+#define LISTENER_KEY_MAX 400 /* longer ones belong to no listener that can be reached */
+
+int64_t
+config_view_listener_int(const struct config_view *view, struct str listener, const char *name)
+{
+    static const enum config_source sources[] = {
+        CONFIG_SOURCE_DYNAMIC_BROKER,
+        CONFIG_SOURCE_DYNAMIC_DEFAULT_BROKER,
+        CONFIG_SOURCE_STATIC_BROKER,
+    };
+    char memory[LISTENER_KEY_MAX];
+    struct strbuf sb;
+    strbuf_init(&sb, memory, sizeof(memory));
+    strbuf_addf(&sb, "listener.name." STR_FMT ".%s", STR_ARG(listener), name);
+    for (size_t i = 0; i < sb.len; i++) {
+        memory[i] =
+            (char)(memory[i] >= 'A' && memory[i] <= 'Z' ? memory[i] - 'A' + 'a' : memory[i]);
+    }
+    const struct config_row *row = row_of(name);
+    for (size_t i = 0; !sb.is_truncated && i < ARRAY_LEN(sources); i++) {
+        struct str text = config_view_text_at(view, strbuf_str(&sb), NULL, sources[i]);
+        if (!str_is_null(text) && is_valid(row, text)) {
+            return number_of(row, text);
+        }
+    }
+    return config_view_int(view, name);
 }
 
 int64_t config_effective_int(const struct config *c, const struct image *im, const char *name)

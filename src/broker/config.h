@@ -94,6 +94,8 @@ void config_set_node_id(struct config *c, int32_t node_id);
 void config_listeners(const struct config *c,
                       const struct config_listener **ret,
                       size_t *ret_count);
+/* Between brokers, as inter.broker.listener.name says or the protocol. */
+bool config_is_inter_broker(const struct config *c, struct str listener);
 /* The first controller listener, or NULL. */
 const struct config_listener *config_controller_listener(const struct config *c);
 
@@ -116,6 +118,10 @@ struct str config_view_text(const struct config_view *view,
                             const struct config_row *row,
                             enum config_source *ret_source);
 int64_t config_view_int(const struct config_view *view, const char *name);
+/* The same for one listener: "listener.name.x.key", x in small letters, is stronger than the key.
+ */
+int64_t
+config_view_listener_int(const struct config_view *view, struct str listener, const char *name);
 /* The text of any broker key at one source; null: not set there. */
 struct str config_view_text_at(const struct config_view *view,
                                struct str name,

@@ -30,22 +30,6 @@ static bool is_member(struct str name, const char *const *family, size_t index)
            !str_is(name, "log.flush.scheduler.interval.ms");
 }
 
-/* The part of "listener.name.x.key" behind the listener; null: it has no such prefix. */
-static struct str base_of(struct str name)
-{
-    struct str prefix = STR("listener.name.");
-    if (!str_starts_with(name, prefix)) {
-        return (struct str){0};
-    }
-    struct str rest = str_of(name.ptr + prefix.len, name.len - prefix.len);
-    const char *dot = rest.len == 0 ? NULL : memchr(rest.ptr, '.', rest.len);
-    if (dot == NULL) {
-        return (struct str){0};
-    }
-    size_t skipped = (size_t)(dot - rest.ptr) + 1;
-    return str_of(rest.ptr + skipped, rest.len - skipped);
-}
-
 static size_t find_family(struct str name, struct str ret_names[static FAMILY_MAX])
 {
     for (size_t i = 0; i < ARRAY_LEN(families); i++) {
@@ -62,20 +46,13 @@ static size_t find_family(struct str name, struct str ret_names[static FAMILY_MA
         }
     }
     ret_names[0] = name;
-    struct str base = base_of(name);
+    struct str listener;
+    struct str base = config_table_listener_key(name, &listener);
     if (!str_is_null(base)) {
         ret_names[1] = base;
         return 2;
     }
     return 1;
-}
-
-/* The row of a broker key, by its base where it has a prefix; NULL: unknown. */
-static const struct config_row *find_row(struct str name)
-{
-    const struct config_row *row = config_table_find_broker(name);
-    struct str base = row == NULL ? base_of(name) : (struct str){0};
-    return str_is_null(base) ? row : config_table_find_broker(base);
 }
 
 static bool is_sensitive(const struct config_row *row)
@@ -361,7 +338,8 @@ static void describe_strangers(const struct config_view *view,
             (list == view->shared &&
              !str_is_null(config_view_text_at(view, name, NULL, CONFIG_SOURCE_DYNAMIC_BROKER)));
         if (!is_known) {
-            describe_broker_key(view, name, find_row(name), arena, add(ret, arena));
+            describe_broker_key(view, name, config_table_find_prefixed(name), arena,
+                                add(ret, arena));
         }
     }
 }
@@ -395,8 +373,8 @@ void config_describe_broker(const struct config *c,
     config_entries(c, &entries, &entries_count);
     for (size_t i = 0; i < entries_count; i++) {
         if (entries[i].row == NULL && is_selected(select, entries[i].name)) {
-            describe_broker_key(&view, entries[i].name, find_row(entries[i].name), arena,
-                                add(ret, arena));
+            describe_broker_key(&view, entries[i].name, config_table_find_prefixed(entries[i].name),
+                                arena, add(ret, arena));
         }
     }
     describe_strangers(&view, view.own, view.own_count, select, arena, ret);
@@ -416,7 +394,7 @@ void config_describe_cluster(const struct config *c,
             continue;
         }
         struct config_description *cd = add(ret, arena);
-        describe_broker_key(&view, name, find_row(name), arena, cd);
+        describe_broker_key(&view, name, config_table_find_prefixed(name), arena, cd);
         cd->value = cd->is_sensitive ? (struct str){0} : view.shared[i].value;
         size_t kept = 0;
         for (size_t j = 0; j < cd->synonyms_count; j++) {

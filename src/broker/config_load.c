@@ -114,20 +114,16 @@ struct str config_load_environment_key(struct str variable, struct arena *arena)
     return str_of(out, len);
 }
 
-/* A key, or a key behind "listener.name.x.". */
-static const struct config_row *find_row(struct str name)
+/* Of the tables, also for one listener; a mechanism may stand between the listener and the key. */
+static bool is_known(struct str name)
 {
-    const struct config_row *row = config_table_find_broker(name);
-    struct str prefix = STR("listener.name.");
-    if (row != NULL || !str_starts_with(name, prefix)) {
-        return row;
-    }
-    struct str rest = str_of(name.ptr + prefix.len, name.len - prefix.len);
+    bool is_found = config_table_find_prefixed(name) != NULL;
     struct str part;
-    while (row == NULL && str_split(&rest, '.', &part)) {
-        row = rest.ptr == NULL ? NULL : config_table_find_broker(rest);
+    struct str rest = config_table_listener_key(name, &part);
+    while (!is_found && rest.len > 0 && str_split(&rest, '.', &part)) {
+        is_found = config_table_find_broker(rest) != NULL;
     }
-    return row;
+    return is_found;
 }
 
 static void add_environment(struct loader *ld)
@@ -143,7 +139,7 @@ static void add_environment(struct loader *ld)
         if (str_is_null(key)) {
             continue;
         }
-        if (find_row(key) != NULL) {
+        if (is_known(key)) {
             config_set(ld->c, key, str_from(equals + 1), CONFIG_ORIGIN_ENVIRONMENT);
             continue;
         }
@@ -259,7 +255,7 @@ static void warn_unknown(struct loader *ld)
     size_t count;
     config_entries(ld->c, &entries, &count);
     for (size_t i = 0; i < count; i++) {
-        if (find_row(entries[i].name) != NULL) {
+        if (is_known(entries[i].name)) {
             continue;
         }
         char memory[1100];

@@ -374,22 +374,6 @@ static bool is_in(struct str name, const char *const *list, size_t count)
     return false;
 }
 
-/* The key behind "listener.name.x."; null: no prefix. */
-static struct str base_of(struct str name)
-{
-    struct str prefix = STR("listener.name.");
-    if (!str_starts_with(name, prefix)) {
-        return (struct str){0};
-    }
-    struct str rest = str_of(name.ptr + prefix.len, name.len - prefix.len);
-    const char *dot = rest.len == 0 ? NULL : memchr(rest.ptr, '.', rest.len);
-    if (dot == NULL) {
-        return (struct str){0};
-    }
-    size_t skipped = (size_t)(dot - rest.ptr) + 1;
-    return str_of(rest.ptr + skipped, rest.len - skipped);
-}
-
 static const char *const security_keys[] = {
     "ssl.key.password",
     "ssl.keystore.certificate.chain",
@@ -428,7 +412,8 @@ static enum kafka_error check_broker_names(struct str resource,
                           "it.",
                           row == NULL ? "" : row->name);
         }
-        struct str base = base_of(name);
+        struct str listener;
+        struct str base = config_table_listener_key(name, &listener);
         bool is_of_one =
             row != NULL ? row->scope == CONFIG_SCOPE_PER_BROKER
                         : !str_is_null(base) &&
@@ -451,10 +436,7 @@ static enum kafka_error check_broker_values(const struct config *c,
 {
     for (size_t i = 0; i < count; i++) {
         struct str name = configs[i].name;
-        const struct config_row *row = config_table_find_broker(name);
-        struct str base = row == NULL ? base_of(name) : (struct str){0};
-        bool has_prefix = !str_is_null(base);
-        row = has_prefix ? config_table_find_broker(base) : row;
+        const struct config_row *row = config_table_find_prefixed(name);
         if (row == NULL) {
             continue;
         }
@@ -462,14 +444,8 @@ static enum kafka_error check_broker_values(const struct config *c,
         if (!config_value_parse(row, configs[i].value, arena, &value, ret_message)) {
             return KAFKA_ERROR_INVALID_REQUEST;
         }
-        bool counts_connections = strcmp(row->name, "max.connection.creation.rate") == 0 ||
-                                  strcmp(row->name, "max.connections") == 0;
-        if (counts_connections && value.number < 1) {
-            return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
-                          "%s (%" PRId64 ") must be at least 1.", row->name, value.number);
-        }
-        if (has_prefix) {
-            continue;
+        if (!str_is(name, row->name)) {
+            continue; /* of one listener */
         }
         SHOWN(shown);
         if (row->type == CONFIG_TYPE_CLASS &&
@@ -533,7 +509,6 @@ static const char *const thread_keys[] = {
     "background.threads",
     "log.cleaner.threads",
     "num.io.threads",
-    "num.network.threads",
     "num.recovery.threads.per.data.dir",
     "num.replica.fetchers",
     "remote.log.manager.copier.thread.pool.size",
@@ -542,25 +517,62 @@ static const char *const thread_keys[] = {
     "remote.log.reader.threads",
 };
 
+static enum kafka_error check_thread_count(const char *key,
+                                           int64_t is,
+                                           int64_t wanted,
+                                           struct arena *arena,
+                                           struct str *ret_message)
+{
+    if (wanted != is && (wanted < is / 2 || wanted > is * 2)) {
+        return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
+                      "%s (%" PRId64 ") must be at least half and at most double of what it is "
+                      "(%" PRId64 ").",
+                      key, wanted, is);
+    }
+    return KAFKA_ERROR_NONE;
+}
+
 static enum kafka_error check_threads(const struct config_view *before,
                                       const struct config_view *after,
                                       struct arena *arena,
                                       struct str *ret_message)
 {
-    for (size_t i = 0; i < ARRAY_LEN(thread_keys); i++) {
-        const struct config_row *row = config_table_find_broker(str_from(thread_keys[i]));
-        enum config_source source;
-        int64_t is;
-        int64_t wanted;
-        if (str_to_i64(str_trim(config_view_text(before, row, &source)), &is) < 0 ||
-            str_to_i64(str_trim(config_view_text(after, row, &source)), &wanted) < 0) {
-            continue;
+    enum kafka_error error = KAFKA_ERROR_NONE;
+    for (size_t i = 0; error == KAFKA_ERROR_NONE && i < ARRAY_LEN(thread_keys); i++) {
+        error = check_thread_count(thread_keys[i], config_view_int(before, thread_keys[i]),
+                                   config_view_int(after, thread_keys[i]), arena, ret_message);
+    }
+    return error;
+}
+
+/* What each listener for clients would have: its own values, or those of the broker. */
+static enum kafka_error check_listeners(const struct config_view *before,
+                                        const struct config_view *after,
+                                        struct arena *arena,
+                                        struct str *ret_message)
+{
+    static const char *const limits[] = {"max.connection.creation.rate", "max.connections"};
+    static const char threads[] = "num.network.threads";
+    const struct config_listener *all;
+    size_t count;
+    config_listeners(after->c, &all, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct str name = all[i].name;
+        for (size_t j = 0; !all[i].is_controller && j < ARRAY_LEN(limits); j++) {
+            int64_t wanted = config_view_listener_int(after, name, limits[j]);
+            if (wanted < 1 && wanted != config_view_listener_int(before, name, limits[j])) {
+                return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
+                              "%s (%" PRId64 ") must be at least 1.", limits[j], wanted);
+            }
         }
-        if (wanted != is && (wanted < is / 2 || wanted > is * 2)) {
-            return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
-                          "%s (%" PRId64 ") must be at least half and at most double of what it is "
-                          "(%" PRId64 ").",
-                          thread_keys[i], wanted, is);
+        enum kafka_error error =
+            all[i].is_controller
+                ? KAFKA_ERROR_NONE
+                : check_thread_count(threads, config_view_listener_int(before, name, threads),
+                                     config_view_listener_int(after, name, threads), arena,
+                                     ret_message);
+        if (error != KAFKA_ERROR_NONE) {
+            return error;
         }
     }
     return KAFKA_ERROR_NONE;
@@ -615,6 +627,9 @@ enum kafka_error config_resource_check_broker(const struct config *c,
         after.own_count = count;
     }
     error = check_threads(&before, &after, arena, ret_message);
+    if (error == KAFKA_ERROR_NONE) {
+        error = check_listeners(&before, &after, arena, ret_message);
+    }
     if (error == KAFKA_ERROR_NONE) {
         error = check_local_retention(&after, arena, ret_message);
     }

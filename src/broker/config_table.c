@@ -47,6 +47,30 @@ const struct config_row *config_table_find_broker(struct str name)
     return NULL;
 }
 
+struct str config_table_listener_key(struct str name, struct str *ret_listener)
+{
+    struct str prefix = STR("listener.name.");
+    if (!str_starts_with(name, prefix)) {
+        return (struct str){0};
+    }
+    struct str rest = str_of(name.ptr + prefix.len, name.len - prefix.len);
+    const char *dot = rest.len == 0 ? NULL : memchr(rest.ptr, '.', rest.len);
+    if (dot == NULL) {
+        return (struct str){0};
+    }
+    size_t len = (size_t)(dot - rest.ptr);
+    *ret_listener = str_of(rest.ptr, len);
+    return str_of(dot + 1, rest.len - len - 1);
+}
+
+const struct config_row *config_table_find_prefixed(struct str name)
+{
+    const struct config_row *row = config_table_find_broker(name);
+    struct str listener;
+    struct str base = row == NULL ? config_table_listener_key(name, &listener) : (struct str){0};
+    return str_is_null(base) ? row : config_table_find_broker(base);
+}
+
 size_t config_table_broker_count(void)
 {
     size_t count = 0;

@@ -127,6 +127,10 @@ const struct config_table *config_table_broker(size_t index);
 /* NULL: no such key. */
 const struct config_row *config_table_find(const struct config_table *table, struct str name);
 const struct config_row *config_table_find_broker(struct str name);
+/* "key" of "listener.name.x.key", and x; null: the name has no such prefix. */
+struct str config_table_listener_key(struct str name, struct str *ret_listener);
+/* The row of a broker key, by what is behind its prefix where it has one; NULL: no such key. */
+const struct config_row *config_table_find_prefixed(struct str name);
 
 /* The broker keys that give a topic key its default, the first that is set wins. */
 struct config_synonym_rule {

@@ -142,9 +142,11 @@ static const struct config_row server_rows[] = {
                "address, port 0 a free port."),
     CONFIG_ROW(INT, "max.connection.creation.rate", "2147483647",
                AT_LEAST(0), CLUSTER, EFFECT, PUBLIC,
-               "Largest number of new connections a second."),
+               "Largest number of new connections a second; for one listener: "
+               "listener.name.x.max.connection.creation.rate."),
     CONFIG_ROW(INT, "max.connections", "2147483647", AT_LEAST(0), CLUSTER, EFFECT, PUBLIC,
-               "Largest number of connections of the broker."),
+               "Largest number of connections of the broker; of one listener: "
+               "listener.name.x.max.connections."),
     CONFIG_ROW(INT, "max.connections.per.ip", "2147483647", AT_LEAST(0), CLUSTER, EFFECT, PUBLIC,
                "Largest number of connections from one address."),
     CONFIG_ROW(STRING, "max.connections.per.ip.overrides", "", ANY, CLUSTER, EFFECT, PUBLIC,
@@ -170,8 +172,8 @@ static const struct config_row server_rows[] = {
                "Number of threads that work on requests; requests run on the network threads "
                "here."),
     CONFIG_ROW(INT, "num.network.threads", "3", AT_LEAST(1), CLUSTER, EFFECT, PUBLIC,
-               "Number of threads that serve connections; never more than the processors "
-               "allowed."),
+               "Number of threads that new connections are given to; never more than the "
+               "processors allowed."),
     CONFIG_ROW(INT, "num.replica.fetchers", "1", AT_LEAST(1), CLUSTER, NO_EFFECT, PUBLIC,
                "Threads that fetch from each other broker."),
     CONFIG_ROW(LIST, "process.roles", NULL,

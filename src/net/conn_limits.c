@@ -3,7 +3,9 @@
  * come in a second. Addresses are kept as 16 bytes (IPv4 mapped into IPv6), so that one peer is one
  * entry whichever socket it came by.
  *
- * The rate is a bucket that holds one second's worth and is filled by the machine clock.
+ * Each listener has a share: its own sum and its own rate, and it may be exempt from those of all.
+ *
+ * A rate is a bucket that holds one second's worth and is filled by the machine clock.
  */
 #include "net/conn_limits.h"
 
@@ -36,6 +38,20 @@ struct override {
     int32_t max;
 };
 
+struct bucket {
+    int32_t rate;      /* a second; INT32_MAX: none */
+    int64_t credit_us; /* microseconds, 1000000 / rate for each connection */
+    int64_t filled_at_ns;
+};
+
+struct conn_share {
+    struct list node;       /* in conn_limits.shares */
+    struct conn_limits *cl; /* borrowed: the owner */
+    struct conn_share_rules rules;
+    struct bucket bucket;
+    int32_t count;
+};
+
 struct conn_limits {
     struct lock lock;
     struct clock *clock;        /* borrowed */
@@ -45,9 +61,8 @@ struct conn_limits {
     int32_t count;
     int32_t max;
     int32_t per_ip_max;
-    int32_t rate;      /* a second; INT32_MAX: none */
-    int64_t credit_us; /* of the bucket: microseconds, 1000000 / rate for each connection */
-    int64_t credit_at_ns;
+    struct bucket bucket;
+    struct list shares; /* owned */
     struct list waiters;
     struct metric *refused; /* borrowed, may be NULL */
 };
@@ -61,9 +76,10 @@ struct conn_limits *conn_limits_new(struct clock *clock, struct metrics *metrics
     cl->clock = clock;
     hmap_init(&cl->entries, seed);
     list_init(&cl->waiters);
+    list_init(&cl->shares);
     cl->max = INT32_MAX;
     cl->per_ip_max = INT32_MAX;
-    cl->rate = INT32_MAX;
+    cl->bucket.rate = INT32_MAX;
     if (metrics != NULL) {
         cl->refused = metrics_counter(metrics, "net_refused_per_ip",
                                       "connections closed for the limit of their address");
@@ -77,6 +93,9 @@ struct conn_limits *conn_limits_free(struct conn_limits *cl)
         return NULL;
     }
     check(cl->count == 0 && cl->entries.count == 0 && list_is_empty(&cl->waiters));
+    for (struct list *node; (node = list_pop_front(&cl->shares)) != NULL;) {
+        mem_free(list_entry(node, struct conn_share, node));
+    }
     hmap_release(&cl->entries);
     lock_release(&cl->lock);
     mem_free(cl->overrides);
@@ -98,14 +117,46 @@ void conn_limits_set_per_ip(struct conn_limits *cl, int32_t per_ip_max)
     lock_give(&cl->lock);
 }
 
+/* A rate that stays keeps its credit: it is set anew whenever any config changes. */
+static void set_rate_locked(struct conn_limits *cl, struct bucket *b, int32_t rate)
+{
+    if (b->rate != rate) {
+        *b = (struct bucket){
+            .rate = rate, .credit_us = 1000000, .filled_at_ns = clock_mono_ns(cl->clock)};
+    }
+}
+
 void conn_limits_set_rate(struct conn_limits *cl, int32_t per_second_max)
 {
     lock_take(&cl->lock);
-    cl->rate = per_second_max;
-    cl->credit_us = 1000000;
-    cl->credit_at_ns = clock_mono_ns(cl->clock);
+    set_rate_locked(cl, &cl->bucket, per_second_max);
     loop_waiter_wake_locked(&cl->waiters);
     lock_give(&cl->lock);
+}
+
+struct conn_share *conn_limits_share(struct conn_limits *cl)
+{
+    if (cl == NULL) {
+        return NULL;
+    }
+    struct conn_share *sh = mem_zalloc(sizeof(*sh));
+    sh->cl = cl;
+    sh->rules = (struct conn_share_rules){
+        .connections_max = INT32_MAX, .per_second_max = INT32_MAX, .sets_max = INT32_MAX};
+    sh->bucket.rate = INT32_MAX;
+    lock_take(&cl->lock);
+    list_push_back(&cl->shares, &sh->node);
+    lock_give(&cl->lock);
+    return sh;
+}
+
+void conn_share_set(struct conn_share *sh, const struct conn_share_rules *rules)
+{
+    lock_take(&sh->cl->lock);
+    sh->rules = *rules;
+    set_rate_locked(sh->cl, &sh->bucket, rules->per_second_max);
+    loop_waiter_wake_locked(&sh->cl->waiters);
+    lock_give(&sh->cl->lock);
 }
 
 int32_t conn_limits_count(struct conn_limits *cl)
@@ -186,7 +237,7 @@ static int parse_override(struct str part, struct override *ret)
     if (host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']') {
         host = str_of(host.ptr + 1, host.len - 2);
     }
-    if (str_to_i32(count, &ret->max) < 0 || ret->max < 0) {
+    if (str_to_i32(count, &ret->max) < 0) {
         return ERR_BAD_ARGUMENT;
     }
     return resolve(host, &ret->address);
@@ -222,34 +273,48 @@ int conn_limits_set_overrides(struct conn_limits *cl, struct str text)
     return 0;
 }
 
-static int64_t price_us(const struct conn_limits *cl)
+static int64_t price_us(const struct bucket *b)
 {
-    return cl->rate <= 0 ? 1000000 : 1000000 / cl->rate;
+    return b->rate <= 0 ? 1000000 : 1000000 / b->rate;
 }
 
-static void fill_bucket_locked(struct conn_limits *cl)
+/* Milliseconds until the bucket holds the price of one; 0: it does. */
+static int64_t wait_ms_locked(struct conn_limits *cl, struct bucket *b)
 {
+    if (b->rate == INT32_MAX) {
+        return 0;
+    }
     int64_t now_ns = clock_mono_ns(cl->clock);
-    cl->credit_us = min_i64(1000000, cl->credit_us + (now_ns - cl->credit_at_ns) / 1000);
-    cl->credit_at_ns = now_ns;
+    b->credit_us = min_i64(1000000, b->credit_us + (now_ns - b->filled_at_ns) / 1000);
+    b->filled_at_ns = now_ns;
+    return b->credit_us >= price_us(b) ? 0 : (price_us(b) - b->credit_us) / 1000 + 1;
 }
 
-bool conn_limits_may_accept(struct conn_limits *cl, struct loop_waiter *w, int64_t *ret_wait_ms)
+static void pay_locked(struct bucket *b)
 {
-    if (cl == NULL) {
+    b->credit_us -= b->rate == INT32_MAX ? 0 : price_us(b);
+}
+
+bool conn_limits_may_accept(struct conn_share *sh, struct loop_waiter *w, int64_t *ret_wait_ms)
+{
+    if (sh == NULL) {
         return true;
     }
-    bool is_allowed = true;
+    struct conn_limits *cl = sh->cl;
+    bool is_allowed;
     lock_take(&cl->lock);
-    if (cl->count >= cl->max) {
+    if (sh->count >= sh->rules.connections_max || (!sh->rules.is_exempt && cl->count >= cl->max)) {
         *ret_wait_ms = 0;
         is_allowed = false;
         loop_waiter_add_locked(w, &cl->waiters);
-    } else if (cl->rate != INT32_MAX) {
-        fill_bucket_locked(cl);
-        is_allowed = cl->credit_us >= price_us(cl);
+    } else {
+        int64_t wait_ms = wait_ms_locked(cl, &sh->bucket);
+        if (!sh->rules.is_exempt) {
+            wait_ms = max_i64(wait_ms, wait_ms_locked(cl, &cl->bucket));
+        }
+        is_allowed = wait_ms == 0;
         if (!is_allowed) {
-            *ret_wait_ms = (price_us(cl) - cl->credit_us) / 1000 + 1;
+            *ret_wait_ms = wait_ms;
         }
     }
     lock_give(&cl->lock);
@@ -270,22 +335,29 @@ static struct entry *find_locked(struct conn_limits *cl, const struct address *a
 
 static int32_t max_of_locked(const struct conn_limits *cl, const struct address *a)
 {
-    for (size_t i = 0; i < cl->overrides_count; i++) {
-        if (memcmp(&cl->overrides[i].address, a, sizeof(*a)) == 0) {
-            return cl->overrides[i].max;
+    for (size_t i = cl->overrides_count; i > 0; i--) { /* the last one that names it */
+        if (memcmp(&cl->overrides[i - 1].address, a, sizeof(*a)) == 0) {
+            return cl->overrides[i - 1].max;
         }
     }
     return cl->per_ip_max;
 }
 
-enum admission conn_limits_enter(struct conn_limits *cl, const struct conn_peer *peer)
+enum admission
+conn_limits_enter(struct conn_share *sh, const struct conn_peer *peer, size_t *ret_sets_max)
 {
-    if (cl == NULL) {
+    if (sh == NULL) {
+        *ret_sets_max = SIZE_MAX;
         return ADMIT;
     }
+    struct conn_limits *cl = sh->cl;
     struct address a = address_of(peer);
     lock_take(&cl->lock);
-    cl->credit_us -= cl->rate == INT32_MAX ? 0 : price_us(cl);
+    pay_locked(&sh->bucket);
+    if (!sh->rules.is_exempt) {
+        pay_locked(&cl->bucket);
+    }
+    *ret_sets_max = to_size(max_i64(1, sh->rules.sets_max));
     uint64_t hash = hash_bytes(&a, sizeof(a), cl->entries.seed);
     struct entry *en = find_locked(cl, &a, hash);
     bool is_admitted = (en == NULL ? 0 : en->count) < max_of_locked(cl, &a);
@@ -297,6 +369,7 @@ enum admission conn_limits_enter(struct conn_limits *cl, const struct conn_peer 
         }
         en->count++;
         cl->count++;
+        sh->count++;
     }
     lock_give(&cl->lock);
     if (!is_admitted) {
@@ -307,15 +380,17 @@ enum admission conn_limits_enter(struct conn_limits *cl, const struct conn_peer 
 
 void conn_limits_leave(void *ctx, const struct conn_peer *peer)
 {
-    struct conn_limits *cl = ctx;
-    if (cl == NULL) {
+    struct conn_share *sh = ctx;
+    if (sh == NULL) {
         return;
     }
+    struct conn_limits *cl = sh->cl;
     struct address a = address_of(peer);
     lock_take(&cl->lock);
     struct entry *en = find_locked(cl, &a, hash_bytes(&a, sizeof(a), cl->entries.seed));
-    check(en != NULL && en->count > 0 && cl->count > 0);
+    check(en != NULL && en->count > 0 && cl->count > 0 && sh->count > 0);
     cl->count--;
+    sh->count--;
     if (--en->count == 0) {
         hmap_remove(&cl->entries, &en->node);
         mem_free(en);

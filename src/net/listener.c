@@ -38,6 +38,7 @@ struct listener {
     size_t sets_count;
     size_t next_set;
     struct timer pause;
+    struct conn_share *share; /* borrowed from the limits; NULL: none */
     struct loop_waiter waiter;
     struct log_limit shed_limit;
     struct log_limit refuse_limit;
@@ -50,7 +51,7 @@ struct listener {
 struct arrival {
     struct job job;
     struct conn_set *set;
-    struct conn_limits *limits;
+    struct conn_share *share;
     int fd;
     struct conn_peer peer;
     void *tag;
@@ -82,25 +83,26 @@ static void open_arrival(struct job *j)
     struct conn *cn;
     /* A failure has closed the descriptor and given its place back; it is memory, and the peer sees
      * the end. */
-    IGNORE(conn_open(ar->set, ar->fd, &ar->peer, ar->tag, conn_limits_leave, ar->limits, &cn) < 0);
+    IGNORE(conn_open(ar->set, ar->fd, &ar->peer, ar->tag, conn_limits_leave, ar->share, &cn) < 0);
     mem_free(ar);
 }
 
-static void hand_over(struct listener *ls, int fd, const struct conn_peer *peer)
+static void hand_over(struct listener *ls, int fd, const struct conn_peer *peer, size_t sets_max)
 {
     struct arrival *ar = mem_zalloc(sizeof(*ar));
+    size_t sets = min_size(ls->sets_count, sets_max);
     ar->job.run = open_arrival;
-    ar->set = ls->sets[ls->next_set];
-    ar->limits = ls->options.limits;
+    ar->set = ls->sets[ls->next_set % sets];
+    ar->share = ls->share;
     ar->fd = fd;
     ar->peer = *peer;
     ar->tag = ls->options.tag;
-    ls->next_set = (ls->next_set + 1) % ls->sets_count;
+    ls->next_set = (ls->next_set + 1) % sets;
     if (conn_set_loop(ar->set) == ls->loop) {
         open_arrival(&ar->job);
     } else if (!loop_post(conn_set_loop(ar->set), &ar->job)) {
         IGNORE(close(fd)); /* that loop has ended */
-        conn_limits_leave(ls->options.limits, peer);
+        conn_limits_leave(ls->share, peer);
         mem_free(ar);
     }
 }
@@ -108,7 +110,8 @@ static void hand_over(struct listener *ls, int fd, const struct conn_peer *peer)
 static void admit(struct listener *ls, int fd, const struct conn_peer *peer)
 {
     metric_add(ls->accepted, 1);
-    if (conn_limits_enter(ls->options.limits, peer) != ADMIT) {
+    size_t sets_max;
+    if (conn_limits_enter(ls->share, peer, &sets_max) != ADMIT) {
         uint32_t left_out = 0;
         if (may_log(ls, &ls->refuse_limit, &left_out)) {
             char text[CONN_PEER_TEXT_SIZE];
@@ -123,7 +126,7 @@ static void admit(struct listener *ls, int fd, const struct conn_peer *peer)
     int one = 1;
     /* Kafka sets it too; it only costs a packet in two hours. */
     IGNORE(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) < 0);
-    hand_over(ls, fd, peer);
+    hand_over(ls, fd, peer, sets_max);
 }
 
 /* No descriptor is left: the reserve makes room for one moment, so that the newcomer is told.
@@ -198,7 +201,7 @@ static void accept_some(struct listener *ls)
     loop_begin_slice(ls->loop);
     for (int i = 0; i < ACCEPT_TURN_MAX && !loop_slice_is_over(ls->loop); i++) {
         int64_t wait_ms = 0;
-        if (!conn_limits_may_accept(ls->options.limits, &ls->waiter, &wait_ms)) {
+        if (!conn_limits_may_accept(ls->share, &ls->waiter, &wait_ms)) {
             pause_for(ls, wait_ms);
             return;
         }
@@ -322,6 +325,7 @@ int listener_new(struct loop *lp, const struct listener_options *options, struct
     ls->reserve_fd = -1;
     timer_init(&ls->pause, on_pause_end, ls);
     conn_limits_waiter_init(&ls->waiter, options->limits, lp, resume, ls);
+    ls->share = conn_limits_share(options->limits);
     int err = bind_host(ls);
     if (err >= 0) {
         ls->event = event_new(loop_base(lp), ls->fd, EV_READ | EV_PERSIST, on_acceptable, ls);
@@ -345,6 +349,11 @@ int listener_new(struct loop *lp, const struct listener_options *options, struct
 uint16_t listener_port(const struct listener *ls)
 {
     return ls->port;
+}
+
+struct conn_share *listener_share(const struct listener *ls)
+{
+    return ls->share;
 }
 
 void listener_start(struct listener *ls, struct conn_set **sets, size_t count)

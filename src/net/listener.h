@@ -4,7 +4,7 @@
  * A listener lives on one loop and accepts there; connections go round robin to the conn_sets (by
  * mailbox where the loop is another one).
  *
- * Limits are those of one broker, shared by its listeners (Kafka's ConnectionQuotas):
+ * Limits are those of one broker, and of each of its listeners (Kafka's ConnectionQuotas):
  *   max.connections                 above it accepting stops until a connection ends (they wait in
  * the backlog) max.connections.per.ip          above it the newcomer is closed; overrides
  * "127.0.0.1:3,::1:5" by address max.connection.creation.rate    above it accepting pauses Out of
@@ -23,6 +23,7 @@
 #include "net/conn.h"
 
 struct conn_limits;
+struct conn_share;
 struct listener;
 
 struct conn_limits *conn_limits_new(struct clock *clock, struct metrics *metrics);
@@ -34,6 +35,17 @@ void conn_limits_set_per_ip(struct conn_limits *cl, int32_t per_ip_max);
 must_check int conn_limits_set_overrides(struct conn_limits *cl, struct str text);
 void conn_limits_set_rate(struct conn_limits *cl, int32_t per_second_max);
 int32_t conn_limits_count(struct conn_limits *cl);
+
+/* What holds for the connections of one listener beside what holds for all. */
+struct conn_share_rules {
+    int32_t connections_max;
+    int32_t per_second_max;
+    int32_t sets_max; /* new ones go to the first so many sets of the listener, to one at least */
+    bool is_exempt;   /* from the sum and the rate of all; its connections count there */
+};
+/* A share is its limits' and lives as long as they do: any thread, also when the listener has gone.
+ */
+void conn_share_set(struct conn_share *sh, const struct conn_share_rules *rules);
 
 struct listener_options {
     const char *host;           /* an address or a name; "" or NULL: all, IPv6 and IPv4 */
@@ -50,7 +62,8 @@ struct listener_options {
  * ERR_BAD_ARGUMENT: the host does not resolve. */
 must_check int
 listener_new(struct loop *lp, const struct listener_options *options, struct listener **ret);
-uint16_t listener_port(const struct listener *ls); /* the real one */
+uint16_t listener_port(const struct listener *ls);            /* the real one */
+struct conn_share *listener_share(const struct listener *ls); /* NULL: it has no limits */
 /* `sets` (borrowed array, kept) take the connections in turn. */
 void listener_start(struct listener *ls, struct conn_set **sets, size_t count);
 void listener_stop(struct listener *ls);             /* accepts no more; connections stay */

@@ -48,6 +48,7 @@ static void begin(struct world *w)
                                "controller.quorum.bootstrap.servers=127.0.0.1:9093\n"
                                "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n"
                                "offsets.topic.num.partitions=4\nsome.plugin.key=x\n"
+                               "listener.name.plaintext.num.network.threads=2\n"
                                "log.initial.task.delay.ms=7\nssl.key.password=secret\n";
     struct config_input in = {
         .file_name = "f",
@@ -194,6 +195,23 @@ static void a_new_topic_is_told_what_was_given(void **state)
     end(&w);
 }
 
+static void a_value_for_a_listener_is_stronger_than_that_of_the_broker(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w);
+    struct config_view view = config_view_of(w.c, w.im);
+    struct config_view old = config_view_of(w.c, NULL);
+    static const char key[] = "max.connections";
+    assert_int_equal(config_view_listener_int(&view, STR("PLAINTEXT"), key), 5);
+    assert_int_equal(config_view_listener_int(&view, STR("OTHER"), key), INT32_MAX);
+    assert_int_equal(config_view_listener_int(&old, STR("PLAINTEXT"), key), INT32_MAX);
+    assert_int_equal(config_view_listener_int(&old, STR("PLAINTEXT"), "num.network.threads"), 2);
+    assert_true(config_is_inter_broker(w.c, STR("PLAINTEXT")));
+    assert_false(config_is_inter_broker(w.c, STR("CONTROLLER")));
+    end(&w);
+}
+
 static void brokers_show_everything_but_secrets(void **state)
 {
     (void)state;
@@ -201,9 +219,9 @@ static void brokers_show_everything_but_secrets(void **state)
     begin(&w);
     struct config_descriptions all = {0};
     config_describe_broker(w.c, w.im, &everything, &w.arena, &all);
-    /* The public keys, one secret one that is set, one of a plugin, four dynamic strangers and a
-     * rate. */
-    assert_int_equal(all.count, 350 + 1 + 1 + 4 + 1);
+    /* The public keys, one secret one that is set, one of a plugin, one of a listener, four dynamic
+     * strangers and a rate. */
+    assert_int_equal(all.count, 350 + 1 + 1 + 1 + 4 + 1);
     expect_line(&all, "log.retention.ms",
                 "log.retention.ms=1000000 2 LONG [log.retention.ms= 1000000  2, "
                 "log.retention.hours=168 5]");
@@ -297,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topics_show_their_own_values_and_where_others_come_from),
         cmocka_unit_test(a_new_topic_is_told_what_was_given),
+        cmocka_unit_test(a_value_for_a_listener_is_stronger_than_that_of_the_broker),
         cmocka_unit_test(brokers_show_everything_but_secrets),
         cmocka_unit_test(the_default_of_all_brokers_is_what_was_set_for_all),
         cmocka_unit_test(groups_and_subscriptions_inherit),

@@ -165,6 +165,16 @@ static void connections_go_to_the_sets_in_turn_also_to_other_loops(void **state)
     assert_int_equal(dr.wd.opened, 3);
     assert_int_equal(other.opened, 3);
     assert_int_equal(conn_limits_count(dr.limits), 6);
+    const struct conn_share_rules one = {INT32_MAX, INT32_MAX, 1, false};
+    conn_share_set(listener_share(dr.ls), &one);
+    for (size_t i = 0; i < 2; i++) {
+        close(fds[i]);
+        fds[i] = come(listener_port(dr.ls), AF_INET);
+    }
+    world_turn(&dr.wd);
+    world_turn(&other);
+    assert_int_equal(dr.wd.opened, 5); /* one set is to be used now */
+    assert_int_equal(other.opened, 3);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         close(fds[i]);
     }
@@ -217,7 +227,6 @@ static void overrides_that_cannot_be_read_change_nothing(void **state)
     assert_int_equal(conn_limits_set_overrides(cl, STR("::1:5,[::2]:6,127.0.0.1:0")), 0);
     assert_int_equal(conn_limits_set_overrides(cl, STR("127.0.0.1")), ERR_BAD_ARGUMENT);
     assert_int_equal(conn_limits_set_overrides(cl, STR("127.0.0.1:x")), ERR_BAD_ARGUMENT);
-    assert_int_equal(conn_limits_set_overrides(cl, STR("127.0.0.1:-1")), ERR_BAD_ARGUMENT);
     assert_int_equal(conn_limits_set_overrides(cl, STR(":3")), ERR_BAD_ARGUMENT);
     conn_limits_free(cl);
 }
@@ -244,6 +253,72 @@ static void above_the_maximum_newcomers_wait_until_one_has_gone(void **state)
     world_turn(&dr.wd);
     assert_true(works(&dr, fds[0]));
     for (size_t i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+    close_door(&dr);
+}
+
+static void a_listener_has_limits_of_its_own_and_may_be_exempt_from_the_common_ones(void **state)
+{
+    (void)state;
+    struct door dr = {0};
+    open_door(&dr, "127.0.0.1");
+    struct listener_options options = {.host = "127.0.0.1", .limits = dr.limits, .tag = &dr};
+    struct listener *other;
+    assert_int_equal(listener_new(dr.wd.loop, &options, &other), 0);
+    listener_start(other, dr.sets, 1);
+    const struct conn_share_rules two = {2, INT32_MAX, 1, false};
+    conn_share_set(listener_share(dr.ls), &two);
+    int fds[5];
+    for (size_t i = 0; i < 3; i++) {
+        fds[i] = come(listener_port(dr.ls), AF_INET);
+    }
+    fds[3] = come(listener_port(other), AF_INET);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.opened, 3); /* the third of the first listener waits */
+    assert_true(works(&dr, fds[3]));
+    conn_limits_set_max(dr.limits, 3);
+    const struct conn_share_rules many = {INT32_MAX, INT32_MAX, 1, false};
+    conn_share_set(listener_share(dr.ls), &many);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.opened, 3); /* now for the sum of all */
+    const struct conn_share_rules exempt = {INT32_MAX, INT32_MAX, 1, true};
+    conn_share_set(listener_share(dr.ls), &exempt);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.opened, 4);
+    fds[4] = come(listener_port(other), AF_INET);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.opened, 4); /* the exempt one counts for the others */
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        close(fds[i]);
+    }
+    listener_free(other);
+    close_door(&dr);
+}
+
+static void a_listener_has_a_rate_of_its_own(void **state)
+{
+    (void)state;
+    struct door dr = {0};
+    open_door(&dr, "127.0.0.1");
+    const struct conn_share_rules slow = {INT32_MAX, 5, 1, false};
+    conn_share_set(listener_share(dr.ls), &slow);
+    conn_limits_set_rate(dr.limits, 10);
+    int fds[12];
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = come(listener_port(dr.ls), AF_INET);
+    }
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.opened, 5);
+    conn_share_set(listener_share(dr.ls), &slow); /* the same again brings no credit */
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.opened, 5);
+    const struct conn_share_rules exempt = {INT32_MAX, INT32_MAX, 1, true};
+    conn_share_set(listener_share(dr.ls), &exempt);
+    simclock_advance(&dr.wd.sc, 201);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.opened, 12);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         close(fds[i]);
     }
     close_door(&dr);
@@ -468,6 +543,8 @@ int main(void)
         cmocka_unit_test(too_many_of_one_address_are_closed_and_overrides_count),
         cmocka_unit_test(overrides_that_cannot_be_read_change_nothing),
         cmocka_unit_test(above_the_maximum_newcomers_wait_until_one_has_gone),
+        cmocka_unit_test(a_listener_has_limits_of_its_own_and_may_be_exempt_from_the_common_ones),
+        cmocka_unit_test(a_listener_has_a_rate_of_its_own),
         cmocka_unit_test(above_the_rate_accepting_pauses),
         cmocka_unit_test(without_descriptors_newcomers_are_closed_and_the_old_go_on),
         cmocka_unit_test(two_loops_share_memory_and_lose_no_wake_up),

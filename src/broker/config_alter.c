@@ -10,7 +10,8 @@
  * Changes are sorted by key once, so that twins stand side by side and the new set of configs is a
  * merge with the old one, which the image keeps sorted: no step is quadratic in what a client sent.
  *
- * A record is written where the value changes; for brokers always (KAFKA-14136).
+ * A record is written where the value changes; for brokers always (KAFKA-14136). Records that clear
+ * eligible leader replicas follow those of all resources.
  */
 #include "broker/config_alter.h"
 
@@ -429,11 +430,6 @@ check_alone(const struct config_alter *ca, struct config_alteration *al, const s
 
 /* ---- what the controller decides ---- */
 
-static bool has_elr(const struct image *im)
-{
-    return image_feature_level(im, STR("eligible.leader.replicas.version")) > 0;
-}
-
 /* KIP-966: with eligible leader replicas there is one min.insync.replicas for all brokers, and it
  * stays. */
 static bool breaks_elr(const struct config_alter *ca,
@@ -441,7 +437,7 @@ static bool breaks_elr(const struct config_alter *ca,
                        const struct image *im,
                        const struct outcome *out)
 {
-    if (al->type != CONFIG_RESOURCE_BROKER || !has_elr(im)) {
+    if (al->type != CONFIG_RESOURCE_BROKER || !controller_has_elr(im)) {
         return false;
     }
     for (size_t i = 0; i < out->records_count; i++) {
@@ -520,8 +516,10 @@ static enum kafka_error check_outcome(const struct config_alter *ca,
 
 static int add_records(const struct config_alter *ca,
                        struct config_alteration *al,
+                       const struct image *im,
                        const struct outcome *out,
-                       struct meta_records *records)
+                       struct meta_records *records,
+                       struct meta_records *after)
 {
     for (size_t i = 0; i < out->records_count; i++) {
         if (out->records[i].name.len > INT16_MAX || out->records[i].value.len > INT16_MAX) {
@@ -531,12 +529,8 @@ static int add_records(const struct config_alter *ca,
         }
     }
     for (size_t i = 0; i < out->records_count; i++) {
-        struct config_record rec = config_record_default;
-        rec.resource_type = al->type;
-        rec.resource_name = al->name;
-        rec.name = out->records[i].name;
-        rec.value = out->records[i].value;
-        int err = meta_records_add(records, &config_record_msg, 0, &rec);
+        int err = controller_add_config(im, (enum config_resource_type)al->type, al->name,
+                                        &out->records[i], records, after);
         if (err < 0) {
             return err;
         }
@@ -547,7 +541,8 @@ static int add_records(const struct config_alter *ca,
 static int decide_one(const struct config_alter *ca,
                       struct config_alteration *al,
                       const struct image *im,
-                      struct meta_records *records)
+                      struct meta_records *records,
+                      struct meta_records *after)
 {
     struct outcome out;
     if (!work_out(ca, al, im, &out) || breaks_elr(ca, al, im, &out)) {
@@ -560,7 +555,7 @@ static int decide_one(const struct config_alter *ca,
     if (al->error != KAFKA_ERROR_NONE || ca->is_validate_only) {
         return 0;
     }
-    return add_records(ca, al, &out, records);
+    return add_records(ca, al, im, &out, records, after);
 }
 
 int config_alter_decide(const struct config_alter *ca,
@@ -568,6 +563,8 @@ int config_alter_decide(const struct config_alter *ca,
                         struct meta_records *records)
 {
     refuse_twins(ca);
+    struct meta_records after;
+    meta_records_init(&after, records->arena);
     bool has_unknown_operation = false;
     for (size_t i = 0; i < ca->count; i++) {
         struct config_alteration *al = &ca->items[i];
@@ -588,10 +585,11 @@ int config_alter_decide(const struct config_alter *ca,
             al->error = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
             continue;
         }
-        int err = decide_one(ca, al, im, records);
+        int err = decide_one(ca, al, im, records, &after);
         if (err < 0) {
             return err;
         }
     }
+    meta_records_add_all(records, &after);
     return 0;
 }

@@ -245,9 +245,7 @@ static int decide_job(struct metadata *md, struct metadata_job *mj, struct pendi
         mj->err = r;
         return 0;
     }
-    for (size_t i = 0; i < own.count; i++) {
-        meta_records_add_encoded(&pd->records, own.items[i]);
-    }
+    meta_records_add_all(&pd->records, &own);
     pd->bytes += bytes;
     return 0;
 }

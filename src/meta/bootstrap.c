@@ -83,11 +83,11 @@ static int read_levels(const struct view *features,
     return r;
 }
 
-static int add_bytes(struct meta_records *mr, struct view value)
+static void add_bytes(struct meta_records *mr, struct view value)
 {
     uint8_t *copy = arena_alloc(mr->arena, value.len);
     memcpy(copy, value.ptr, value.len);
-    return meta_records_add_encoded(mr, (struct view){.ptr = copy, .len = value.len});
+    meta_records_add_encoded(mr, (struct view){.ptr = copy, .len = value.len});
 }
 
 int bootstrap_cluster(struct meta_records *mr,
@@ -105,7 +105,7 @@ int bootstrap_cluster(struct meta_records *mr,
         r = meta_records_add(mr, &begin_transaction_record_msg, 0, &begin);
     }
     for (size_t i = 0; i < count && r >= 0; i++) {
-        r = add_bytes(mr, features[i]);
+        add_bytes(mr, features[i]);
     }
     if (r >= 0 && elr > 0) {
         struct config_record config = config_record_default;

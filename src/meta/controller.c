@@ -191,6 +191,34 @@ bool controller_add_partition(const struct image *im,
     return true;
 }
 
+bool controller_has_elr(const struct image *im)
+{
+    return image_feature_level(im, STR("eligible.leader.replicas.version")) > 0;
+}
+
+int controller_add_config(const struct image *im,
+                          enum config_resource_type type,
+                          struct str resource,
+                          const struct image_config *config,
+                          struct meta_records *records,
+                          struct meta_records *after)
+{
+    struct config_record rec = config_record_default;
+    rec.resource_type = (int8_t)type;
+    rec.resource_name = resource;
+    rec.name = config->name;
+    rec.value = config->value;
+    int r = meta_records_add(records, &config_record_msg, 0, &rec);
+    if (r < 0 || !str_is(config->name, "min.insync.replicas") || !controller_has_elr(im)) {
+        return r;
+    }
+    struct clear_elr_record clear = clear_elr_record_default;
+    if (type == CONFIG_RESOURCE_TOPIC) {
+        clear.topic_name = resource; /* of a broker: those of all topics */
+    }
+    return meta_records_add(after, &clear_elr_record_msg, 0, &clear);
+}
+
 int controller_allocate_producer_ids(const struct controller *ct,
                                      const struct image *im,
                                      struct meta_records *records,

@@ -182,6 +182,17 @@ must_check bool controller_add_partition(const struct image *im,
                                          int32_t number,
                                          const struct controller_assignment *as,
                                          struct meta_records *records);
+/* Eligible leader replicas are in use (KIP-966). */
+bool controller_has_elr(const struct image *im);
+/* A ConfigRecord; a null value deletes. What must follow all configs of its request (each change of
+ * min.insync.replicas clears eligible leader replicas) goes to `after`. ERR_TOO_LARGE: a text is
+ * longer than a record can hold. */
+must_check int controller_add_config(const struct image *im,
+                                     enum config_resource_type type,
+                                     struct str resource,
+                                     const struct image_config *config,
+                                     struct meta_records *records,
+                                     struct meta_records *after);
 /* The version of PartitionRecord and PartitionChangeRecord. */
 int16_t controller_partition_version(const struct image *im);
 uint64_t controller_seed(const struct controller *ct);

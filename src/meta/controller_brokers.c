@@ -154,8 +154,7 @@ static void partition_loses(const struct image *im,
         return;
     }
     int16_t version = controller_partition_version(im);
-    bool has_elr = version >= ELR_VERSION_MIN &&
-                   image_feature_level(im, STR("eligible.leader.replicas.version")) > 0;
+    bool has_elr = version >= ELR_VERSION_MIN && controller_has_elr(im);
     struct partition_change_record rec = partition_change_record_default;
     rec.partition_id = number;
     rec.topic_id = t->id;

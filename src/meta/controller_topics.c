@@ -93,24 +93,15 @@ static void add_topic_record(struct creation *cr, const request_topic *rt, const
 /* False: a value is too long for a record. */
 static bool add_config_records(struct creation *cr, const request_topic *rt)
 {
-    bool clears_elr = false;
+    struct meta_records after;
+    meta_records_init(&after, cr->records->arena);
     for (size_t i = 0; i < cr->configs_count; i++) {
-        struct config_record rec = config_record_default;
-        rec.resource_type = CONFIG_RESOURCE_TOPIC;
-        rec.resource_name = rt->name;
-        rec.name = cr->configs[i].name;
-        rec.value = cr->configs[i].value;
-        if (meta_records_add(cr->records, &config_record_msg, 0, &rec) < 0) {
+        if (controller_add_config(cr->im, CONFIG_RESOURCE_TOPIC, rt->name, &cr->configs[i],
+                                  cr->records, &after) < 0) {
             return false;
         }
-        clears_elr = clears_elr || str_is(rec.name, "min.insync.replicas");
     }
-    if (clears_elr && image_feature_level(cr->im, STR("eligible.leader.replicas.version")) > 0) {
-        struct clear_elr_record rec = clear_elr_record_default;
-        rec.topic_name = rt->name;
-        int r = meta_records_add(cr->records, &clear_elr_record_msg, 0, &rec);
-        check(r == 0);
-    }
+    meta_records_add_all(cr->records, &after);
     return true;
 }
 

@@ -102,7 +102,7 @@ int meta_record_encode(struct arena *arena,
     return r;
 }
 
-int meta_records_add_encoded(struct meta_records *mr, struct view value)
+void meta_records_add_encoded(struct meta_records *mr, struct view value)
 {
     if (mr->count == mr->cap) {
         size_t cap = mr->cap == 0 ? 16 : mr->cap * 2;
@@ -114,12 +114,21 @@ int meta_records_add_encoded(struct meta_records *mr, struct view value)
         mr->cap = cap;
     }
     mr->items[mr->count++] = value;
-    return 0;
+}
+
+void meta_records_add_all(struct meta_records *mr, const struct meta_records *more)
+{
+    for (size_t i = 0; i < more->count; i++) {
+        meta_records_add_encoded(mr, more->items[i]);
+    }
 }
 
 int meta_records_add(struct meta_records *mr, const struct msg *m, int16_t version, void *object)
 {
     struct view value;
     int r = meta_record_encode(mr->arena, m, version, object, &value);
-    return r < 0 ? r : meta_records_add_encoded(mr, value);
+    if (r >= 0) {
+        meta_records_add_encoded(mr, value);
+    }
+    return r;
 }

@@ -20,7 +20,9 @@ must_check int
 meta_records_add(struct meta_records *mr, const struct msg *m, int16_t version, void *object);
 
 /* A record that is encoded already; its bytes must live as long as the list. Never fails. */
-int meta_records_add_encoded(struct meta_records *mr, struct view value);
+void meta_records_add_encoded(struct meta_records *mr, struct view value);
+
+void meta_records_add_all(struct meta_records *mr, const struct meta_records *more);
 
 /* One record value in the arena. */
 must_check int meta_record_encode(struct arena *arena,

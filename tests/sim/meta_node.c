@@ -161,8 +161,8 @@ static int decide(struct meta_node *n, struct meta_job *mj, struct meta_records 
     meta_decide(n, mj, is_old ? n->published : n->newest, base_offset, &own);
     meta_history_add(&n->history, base_offset, raft_node_epoch(n->rn), own.items, own.count);
     int err = replay(n, own.items, own.count, base_offset);
-    for (size_t i = 0; i < own.count && err >= 0; i++) {
-        err = meta_records_add_encoded(pending, own.items[i]);
+    if (err >= 0) {
+        meta_records_add_all(pending, &own);
     }
     meta_note_makers(n, mj);
     return err;

@@ -13,6 +13,7 @@ struct world {
     struct config *c;
     struct image *im;
     size_t records_count; /* of the last request */
+    struct meta_records records;
     char log_level[16];
 };
 
@@ -36,7 +37,7 @@ static void begin(struct world *w)
     assert_int_equal(config_load(&in, NULL, &w->c, error, sizeof(error)), 0);
     struct meta_records records;
     meta_records_init(&records, &w->arena);
-    static const char *const topics[] = {"ta", "tb"};
+    static const char *const topics[] = {"ta", "tb", "x", "y"};
     for (size_t i = 0; i < ARRAY_LEN(topics); i++) {
         struct topic_record topic = topic_record_default;
         topic.name = str_from(topics[i]);
@@ -122,6 +123,7 @@ static void run(struct world *w,
         assert_int_equal(has_message, items[i].error > 0);
     }
     w->records_count = records.count;
+    w->records = records;
     w->im = replay(w->im, &records);
 }
 #define RUN(w, mode, ...)                                       \
@@ -366,6 +368,50 @@ static void brokers_refuse_what_cannot_change_while_they_run(void **state)
     }
 }
 
+/* The bytes that Kafka 4.4.0 wrote for this request, its resources in the order of the request. */
+static void a_change_of_min_insync_replicas_clears_eligible_leader_replicas(void **state)
+{
+    (void)state;
+    static const char *const expected[] = {
+        "010400020278146d696e2e696e73796e632e7265706c69636173023400",
+        "01040002027909666c7573682e6d73053130303000",
+        "010400020279146d696e2e696e73796e632e7265706c69636173023400",
+        "0104000202790b7365676d656e742e6d73083130303030303000",
+        "0104000401146d696e2e696e73796e632e7265706c69636173023400",
+        "011c00027800",
+        "011c00027900",
+        "011c000100",
+    };
+    struct world w;
+    begin(&w);
+    RUN(&w, CONFIG_ALTER_INCREMENTAL,
+        {T, "x", {CHANGE("min.insync.replicas", CONFIG_SET, "4")}, 1, NONE},
+        {T,
+         "y",
+         {CHANGE("segment.ms", CONFIG_SET, "1000000"),
+          CHANGE("min.insync.replicas", CONFIG_SET, "4"), CHANGE("flush.ms", CONFIG_SET, "1000")},
+         3,
+         NONE},
+        {B, "", {CHANGE("min.insync.replicas", CONFIG_SET, "4")}, 1, NONE});
+    assert_int_equal(w.records.count, ARRAY_LEN(expected));
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        char hex[200] = "";
+        for (size_t j = 0; j < w.records.items[i].len; j++) {
+            snprintf(hex + 2 * j, sizeof(hex) - 2 * j, "%02x", w.records.items[i].ptr[j]);
+        }
+        assert_string_equal(hex, expected[i]);
+    }
+    RUN(&w, CONFIG_ALTER_INCREMENTAL,
+        {T, "x", {CHANGE("min.insync.replicas", CONFIG_SET, "4")}, 1, NONE});
+    assert_int_equal(w.records.count, 0);
+    RUN(&w, CONFIG_ALTER_INCREMENTAL,
+        {B, "", {CHANGE("min.insync.replicas", CONFIG_SET, "4")}, 1, NONE});
+    assert_int_equal(w.records.count, 2); /* of a broker also when it is the same */
+    RUN(&w, CONFIG_ALTER_REPLACE, {T, "y", {CHANGE("flush.ms", CONFIG_SET, "1000")}, 1, NONE});
+    assert_int_equal(w.records.count, 3);
+    end(&w);
+}
+
 static void threads_are_measured_from_what_is_in_force(void **state)
 {
     (void)state;
@@ -518,6 +564,7 @@ int main(void)
         cmocka_unit_test(each_resource_stands_for_itself),
         cmocka_unit_test(an_unknown_operation_spoils_what_goes_to_the_controller),
         cmocka_unit_test(brokers_refuse_what_cannot_change_while_they_run),
+        cmocka_unit_test(a_change_of_min_insync_replicas_clears_eligible_leader_replicas),
         cmocka_unit_test(threads_are_measured_from_what_is_in_force),
         cmocka_unit_test(groups_keep_within_the_brokers_bounds),
         cmocka_unit_test(subscriptions_are_checked_as_kafka_checks_them),

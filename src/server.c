@@ -31,6 +31,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#define IO_THREADS_LEAST     8  /* where there are as many cores */
 #define DESCRIPTORS_RESERVE  64 /* for everything that is neither a connection nor a segment */
 #define KAFKA_RECEIVE_BUFFER 102400
 #define ANSWERS_BYTES_MAX    (INT64_C(32) << 20) /* then slow readers go */
@@ -81,17 +82,18 @@ static size_t raise_descriptors(struct logger *logger)
     return limit.rlim_cur > 1000000 ? 1000000 : (size_t)limit.rlim_cur;
 }
 
-/* A thread for each core, whatever num.network.threads says: that decides how many of them are
- * given connections, and may change; those without any sleep. */
-static size_t count_io_threads(void)
+/* A thread for each core, some even where num.network.threads asks for fewer: it decides how many
+ * of them are given connections, and may change while the server runs; those without any sleep. */
+static size_t count_io_threads(const struct config *config)
 {
     cpu_set_t cores;
     int64_t usable = 1;
     if (sched_getaffinity(0, sizeof(cores), &cores) == 0) {
         usable = CPU_COUNT(&cores);
     }
+    int64_t most = max_i64(config_get_int(config, "num.network.threads"), IO_THREADS_LEAST);
     /* One place is the coordinator's. */
-    return to_size(max_i64(1, min_i64(usable, IO_THREADS_MAX - 1)));
+    return to_size(max_i64(1, min_i64(min_i64(usable, most), IO_THREADS_MAX - 1)));
 }
 
 static void make_fetch_shards(struct broker *br, size_t slots, uint64_t seed)
@@ -140,7 +142,7 @@ int server_new(struct config *config,
     clock_random(clock, &seed, sizeof(seed));
     make_fetch_shards(
         br, to_size(config_get_int(config, "max.incremental.fetch.session.cache.slots")), seed);
-    br->ios_count = count_io_threads();
+    br->ios_count = count_io_threads(config);
     br->ios = mem_array(br->ios_count + 1, sizeof(struct io_thread *));
     sv->sets = mem_array(br->ios_count, sizeof(struct conn_set *));
     for (size_t i = 0; i < br->ios_count; i++) {

@@ -65,11 +65,10 @@ static bool is_offline(const struct request *rq,
     if (ip->directories == NULL || b->log_dirs_count == 0) {
         return false;
     }
-    /* The first hundred ids are reserved: migrating, unassigned, lost. */
-    static const uint8_t zeros[15];
     const struct uuid *directory = &ip->directories[slot];
-    if (memcmp(directory->bytes, zeros, sizeof(zeros)) == 0 && directory->bytes[15] < 100) {
-        return directory->bytes[15] == 2;
+    int reserved = image_directory_reserved(directory);
+    if (reserved >= 0) {
+        return reserved == IMAGE_DIRECTORY_LOST;
     }
     for (int32_t i = 0; i < b->log_dirs_count; i++) {
         if (uuid_equal(&b->log_dirs[i], directory)) {

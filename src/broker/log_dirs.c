@@ -8,6 +8,7 @@
 #include "base/hmap.h"
 #include "broker/broker.h"
 #include "broker/config.h"
+#include "meta/image.h"
 
 struct found {
     struct hmap_node node;
@@ -123,8 +124,12 @@ void log_dirs_entries(struct log_dirs *lds, struct log_dir_entry **ret, size_t *
     *ret_count = lds->count;
 }
 
-struct log_dir_entry *
-log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *ret_exists)
+static bool is_online(const struct log_dir_entry *dir)
+{
+    return dir->ld != NULL && !atomic_load(&dir->is_offline);
+}
+
+static struct log_dir_entry *find_files(struct log_dirs *lds, struct str topic, int32_t partition)
 {
     char name[300];
     struct strbuf sb;
@@ -133,23 +138,55 @@ log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *r
     uint64_t hash = hash_str(strbuf_str(&sb), lds->seed);
     for (struct hmap_node *n = hmap_first(&lds->found, hash); n != NULL; n = hmap_next(n)) {
         struct found *f = container_of(n, struct found, node);
-        if (!f->is_claimed && str_equal(f->what.name, strbuf_str(&sb)) &&
-            !atomic_load(&f->dir->is_offline)) {
+        if (!f->is_claimed && str_equal(f->what.name, strbuf_str(&sb)) && is_online(f->dir)) {
             f->is_claimed = true;
-            *ret_exists = true;
             return f->dir;
         }
     }
-    *ret_exists = false;
+    return NULL;
+}
+
+/* Where new files go. A directory that is offline may hold them already, and then an empty log
+ * elsewhere would look like the loss of all records: only who was never in any is made anew. */
+static struct log_dir_entry *choose(struct log_dirs *lds, const struct uuid *wanted)
+{
     struct log_dir_entry *best = NULL;
+    bool has_offline = false;
     for (size_t i = 0; i < lds->count; i++) {
         struct log_dir_entry *dir = &lds->entries[i];
-        if (dir->ld != NULL && !atomic_load(&dir->is_offline) &&
-            (best == NULL || dir->partitions < best->partitions)) {
+        if (!is_online(dir)) {
+            has_offline = true;
+            continue;
+        }
+        if (wanted != NULL && uuid_equal(&dir->directory_id, wanted)) {
+            return dir;
+        }
+        if (best == NULL || dir->partitions < best->partitions) {
             best = dir;
         }
     }
-    return best;
+    bool is_new = wanted == NULL || uuid_equal(wanted, &image_directory_unassigned);
+    return has_offline && !is_new ? NULL : best;
+}
+
+struct log_dir_entry *log_dirs_find(struct log_dirs *lds,
+                                    struct str topic,
+                                    int32_t partition,
+                                    const struct uuid *wanted,
+                                    bool *ret_exists)
+{
+    struct log_dir_entry *dir = find_files(lds, topic, partition);
+    *ret_exists = dir != NULL;
+    return dir != NULL ? dir : choose(lds, wanted);
+}
+
+void log_dirs_leave(struct log_dirs *lds, const struct log_dir *ld)
+{
+    for (size_t i = 0; i < lds->count; i++) {
+        if (lds->entries[i].ld == ld && lds->entries[i].partitions > 0) {
+            lds->entries[i].partitions--;
+        }
+    }
 }
 
 /* A directory that no topic of the image claims is kept under another name: never deleted, since
@@ -210,7 +247,7 @@ void log_dirs_save_starts(struct log_dirs *lds)
 {
     for (size_t d = 0; d < lds->count; d++) {
         struct log_dir_entry *dir = &lds->entries[d];
-        if (dir->ld != NULL && !atomic_load(&dir->is_offline)) {
+        if (is_online(dir)) {
             complain(lds, dir, log_dir_save_starts(dir->ld));
         }
     }

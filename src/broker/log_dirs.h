@@ -27,9 +27,17 @@ must_check int
 log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, size_t error_cap);
 struct log_dirs *log_dirs_close(struct log_dirs *lds, bool is_clean);
 void log_dirs_entries(struct log_dirs *lds, struct log_dir_entry **ret, size_t *ret_count);
-/* Where the files of this partition lie, or where new ones go (the entry with the fewest). */
-struct log_dir_entry *
-log_dirs_find(struct log_dirs *lds, struct str topic, int32_t partition, bool *ret_exists);
+/* Where the files of this partition lie, or where new ones go: where the metadata says that they
+ * are
+ * (`wanted`; NULL: it does not know directories), else the entry with the fewest. NULL: nowhere; or
+ * one of the directories is offline, and the files may lie in it. */
+struct log_dir_entry *log_dirs_find(struct log_dirs *lds,
+                                    struct str topic,
+                                    int32_t partition,
+                                    const struct uuid *wanted,
+                                    bool *ret_exists);
+/* A partition's files are no longer in this directory. */
+void log_dirs_leave(struct log_dirs *lds, const struct log_dir *ld);
 /* Directories of partitions that the image does not know become `-stray`; `-delete` ones are
  * removed. */
 void log_dirs_sweep(struct log_dirs *lds, const struct image *im);

@@ -8,6 +8,7 @@
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/config_topic.h"
+#include "broker/dir_assignment.h"
 #include "broker/group_commit.h"
 #include "broker/log_dirs.h"
 #include "broker/partition.h"
@@ -17,6 +18,7 @@ struct partition_table {
     struct broker *br;
     struct lock lock; /* LOCK_BROKER */
     struct hmap map;
+    struct dir_assignment *dirs; /* owned; of whoever applies images */
     bool has_stale_starts; /* of whoever applies images: log starts of deleted partitions are still
                               on the disk */
 };
@@ -29,6 +31,7 @@ struct partition_table *partition_table_new(struct broker *br)
     clock_random(br->clock, &seed, sizeof(seed));
     lock_init(&pt->lock, LOCK_BROKER);
     hmap_init(&pt->map, seed);
+    pt->dirs = dir_assignment_new(br);
     return pt;
 }
 
@@ -84,6 +87,7 @@ struct partition_table *partition_table_free(struct partition_table *pt)
         partition_unref(p);
     }
     hmap_release(&pt->map);
+    dir_assignment_free(pt->dirs);
     lock_release(&pt->lock);
     mem_free(pt);
     return NULL;
@@ -127,6 +131,7 @@ static void settle(struct partition_table *pt, bool is_end)
 void partition_table_settle(struct partition_table *pt)
 {
     settle(pt, false);
+    dir_assignment_send(pt->dirs); /* of the first image, which came before the metadata thread */
 }
 
 /* A clean stop syncs the logs in one round; what closing them writes beside them, and the
@@ -222,15 +227,20 @@ static void save_stale_starts(struct partition_table *pt)
 
 /* Opens or makes the files. A partition whose files cannot be read stays, offline; the others
  * serve. */
-static void
-open_log(struct partition_table *pt, struct partition *p, const struct topic_effective *ct)
+static void open_log(struct partition_table *pt,
+                     struct partition *p,
+                     const struct topic_effective *ct,
+                     const struct image_partition *ip)
 {
     struct broker *br = p->br;
     bool exists = false;
-    struct log_dir_entry *dir = log_dirs_find(br->log_dirs, p->topic, p->number, &exists);
+    int32_t slot = image_slot(ip->replicas, ip->replicas_count, br->node_id);
+    const struct uuid *wanted = ip->directories == NULL ? NULL : &ip->directories[slot];
+    struct log_dir_entry *dir = log_dirs_find(br->log_dirs, p->topic, p->number, wanted, &exists);
     if (dir == NULL) {
         LOG_ERROR(br->logger, FAC_BROKER,
-                  "partition " STR_FMT "-%d is offline: no log directory is usable",
+                  "partition " STR_FMT "-%d is offline: the log directory that holds it is not "
+                  "usable",
                   STR_ARG(p->topic), p->number);
         return;
     }
@@ -260,6 +270,9 @@ open_log(struct partition_table *pt, struct partition *p, const struct topic_eff
     report_recovery(p, &rec);
     dir->partitions++;
     plog_set_owner(p->pl, p);
+    if (wanted != NULL && !uuid_equal(wanted, &dir->directory_id)) {
+        dir_assignment_add(pt->dirs, &p->topic_id, p->number, &dir->directory_id);
+    }
 }
 
 /* We are the only replica, so always the leader: everything that is on the disk is committed. */
@@ -292,7 +305,7 @@ static void create_partition(struct partition_table *pt,
     lock_init(&p->lock, LOCK_PURGATORY);
     list_init(&p->waiting_appends);
     list_init(&p->waiting_fetches);
-    open_log(pt, p, ct);
+    open_log(pt, p, ct, &t->partitions[number]);
     apply_config(p, ct);
     lead(p, t->partitions[number].leader_epoch);
     if (p->pl != NULL) {
@@ -355,6 +368,7 @@ remove_partition(struct partition_table *pt, const struct uuid *topic_id, int32_
             rm->path[0] = '\0';
         }
         pt->has_stale_starts |= log_dir_forget(p->ld, p->topic, number);
+        log_dirs_leave(pt->br->log_dirs, p->ld);
     }
     partition_wake_all(p);
     rm->job.run = run_removal;
@@ -363,12 +377,7 @@ remove_partition(struct partition_table *pt, const struct uuid *topic_id, int32_
 
 static bool holds_us(const struct broker *br, const struct image_partition *ip)
 {
-    for (int32_t i = 0; i < ip->replicas_count; i++) {
-        if (ip->replicas[i] == br->node_id) {
-            return true;
-        }
-    }
-    return false;
+    return image_slot(ip->replicas, ip->replicas_count, br->node_id) >= 0;
 }
 
 static void on_topic_created(void *ctx, const struct image_topic *t)
@@ -483,4 +492,5 @@ void partition_apply_image(struct partition_table *pt,
     };
     image_compare(before, after, &change, &a);
     save_stale_starts(pt);
+    dir_assignment_send(pt->dirs);
 }

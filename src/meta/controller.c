@@ -13,9 +13,6 @@
 
 #define TOPIC_NAME_MAX 249
 
-/* DirectoryId.UNASSIGNED: the broker has several directories and chooses. */
-static const struct uuid directory_unassigned = {.bytes = {[15] = 1}};
-
 static bool is_name_character(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -99,16 +96,6 @@ void controller_random_uuid(const struct controller *ct, struct uuid *ret)
     } while ((ret->bytes[0] & 0xfc) == 0xf8);
 }
 
-static bool is_listed(const int32_t *ids, int32_t count, int32_t id)
-{
-    for (int32_t i = 0; i < count; i++) {
-        if (ids[i] == id) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum kafka_error controller_check_assignment(const struct image *im,
                                              const struct controller_assignment *as,
                                              int32_t count_wanted,
@@ -128,7 +115,7 @@ enum kafka_error controller_check_assignment(const struct image *im,
                 as->replicas[i]);
             return KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT;
         }
-        if (is_listed(as->replicas, i, as->replicas[i])) {
+        if (image_slot(as->replicas, i, as->replicas[i]) >= 0) {
             *ret_message = arena_printf(
                 arena, "The manual assignment names broker %" PRId32 " twice for one partition.",
                 as->replicas[i]);
@@ -175,7 +162,7 @@ bool controller_add_partition(const struct image *im,
         const struct image_broker *b = image_broker(im, as->replicas[i]);
         if (version >= 1) {
             bool is_known = b != NULL && b->log_dirs_count == 1;
-            pr.directories.items[i] = is_known ? b->log_dirs[0] : directory_unassigned;
+            pr.directories.items[i] = is_known ? b->log_dirs[0] : image_directory_unassigned;
         }
         if (b != NULL && placement_is_active(b)) {
             pr.isr.items[pr.isr.count++] = as->replicas[i];

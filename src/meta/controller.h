@@ -141,6 +141,14 @@ void controller_broker_stops(const struct image *im,
                              int32_t broker_id,
                              struct meta_records *records);
 
+/* A broker's log of this partition lies in this directory: a record, where that is news. */
+void controller_assign_directory(const struct image *im,
+                                 int32_t broker_id,
+                                 const struct uuid *topic_id,
+                                 int32_t number,
+                                 const struct uuid *directory,
+                                 struct meta_records *records);
+
 /* Shared by the files of the controller. */
 
 /* A set of names of one request, so that long lists of them cost no more than their length. */

@@ -25,12 +25,7 @@
 
 static bool holds(const int32_t *ids, int32_t count, int32_t id)
 {
-    for (int32_t i = 0; i < count; i++) {
-        if (ids[i] == id) {
-            return true;
-        }
-    }
-    return false;
+    return image_slot(ids, count, id) >= 0;
 }
 
 static void
@@ -126,6 +121,33 @@ void controller_broker_serves(const struct image *im,
         }
     }
     change_broker(im, records, b, BOOTSTRAP_NO_CORDONED_DIRS);
+}
+
+void controller_assign_directory(const struct image *im,
+                                 int32_t broker_id,
+                                 const struct uuid *topic_id,
+                                 int32_t number,
+                                 const struct uuid *directory,
+                                 struct meta_records *records)
+{
+    const struct image_topic *t = image_topic_by_id(im, topic_id);
+    if (t == NULL || number < 0 || number >= t->partitions_count) {
+        return; /* deleted meanwhile */
+    }
+    const struct image_partition *ip = &t->partitions[number];
+    int32_t slot = image_slot(ip->replicas, ip->replicas_count, broker_id);
+    if (slot < 0 || ip->directories == NULL || uuid_equal(&ip->directories[slot], directory)) {
+        return;
+    }
+    struct partition_change_record rec = partition_change_record_default;
+    size_t count = to_size(ip->replicas_count);
+    rec.partition_id = number;
+    rec.topic_id = *topic_id;
+    rec.directories.items = arena_alloc(records->arena, count * sizeof(rec.directories.items[0]));
+    rec.directories.count = ip->replicas_count;
+    memcpy(rec.directories.items, ip->directories, count * sizeof(rec.directories.items[0]));
+    rec.directories.items[slot] = *directory;
+    add_change(records, controller_partition_version(im), &rec);
 }
 
 /* The in-sync replica that takes over; -1: none. */

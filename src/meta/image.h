@@ -29,6 +29,18 @@ enum config_resource_type { /* ConfigResource.Type */
 #define IMAGE_NO_LEADER      (-1)
 #define IMAGE_PARTITIONS_MAX 1000000 /* of one topic; more is refused before memory is taken */
 
+/* Ids below a hundred are no directory's; a partition has one of these until its broker has told.
+ */
+enum image_directory { /* DirectoryId */
+    IMAGE_DIRECTORY_MIGRATING = 0,
+    IMAGE_DIRECTORY_UNASSIGNED = 1,
+    IMAGE_DIRECTORY_LOST = 2,
+    IMAGE_DIRECTORY_RESERVED_MAX = 99,
+};
+extern const struct uuid image_directory_unassigned;
+/* Which one it is of those that are no directory's; -1: it is a directory's. */
+int image_directory_reserved(const struct uuid *id);
+
 struct image_partition {
     int32_t leader; /* -1: none */
     int32_t leader_epoch;
@@ -48,6 +60,9 @@ struct image_partition {
     const int32_t *last_known_elr;
     const struct uuid *directories; /* replicas_count of them, or NULL */
 };
+
+/* The place of a broker among replicas, or those in sync; -1: it is not there. */
+int32_t image_slot(const int32_t *ids, int32_t count, int32_t broker_id);
 
 /* A topic never changes; a change makes another one. Borrowed from the image. */
 struct image_topic {

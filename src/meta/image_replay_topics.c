@@ -8,9 +8,6 @@
 #define LEADER_NO_CHANGE         (-2)
 #define RECOVERY_STATE_NO_CHANGE (-1)
 
-/* DirectoryId.UNASSIGNED of Kafka. */
-static const struct uuid directory_unassigned = {.bytes = {[15] = 1}};
-
 static void maps_put(struct image *im, struct image_topic_item *ti)
 {
     struct image_probe by_name = image_probe_name(&ti->topic.name);
@@ -218,7 +215,7 @@ static const struct uuid *directories_for(struct image_delta *d,
     }
     struct uuid *dirs = arena_alloc(&d->arena, (size_t)count * sizeof(dirs[0]));
     for (int32_t i = 0; i < count; i++) {
-        dirs[i] = directory_unassigned;
+        dirs[i] = image_directory_unassigned;
         for (int32_t j = 0; j < p->replicas_count; j++) {
             if (p->replicas[j] == replicas[i]) {
                 dirs[i] = p->directories[j];

@@ -68,8 +68,40 @@ static void a_broker_of_several_directories_chooses_itself(void **state)
     add_broker(w, 1, 50, 2);
     make(w, "orders", 1);
     const struct image_partition *ip = &image_topic_by_name(w->im, STR("orders"))->partitions[0];
-    struct uuid unassigned = {.bytes = {[15] = 1}};
-    assert_true(uuid_equal(&ip->directories[0], &unassigned));
+    assert_int_equal(image_directory_reserved(&ip->directories[0]), IMAGE_DIRECTORY_UNASSIGNED);
+}
+
+/* The record is the one that Kafka 4.4.0 wrote for the second of three partitions. */
+static void a_broker_that_has_chosen_tells_it_once(void **state)
+{
+    struct world *w = *state;
+    add_broker(w, 1, 50, 2);
+    make(w, "orders", 2);
+    struct uuid id = image_topic_by_name(w->im, STR("orders"))->id;
+    struct uuid directory;
+    assert_int_equal(uuid_parse(STR("nLvzi5lvs3aPf0fuToGrzw"), &directory), 0);
+    begin(w);
+    controller_assign_directory(w->im, 1, &id, 1, &directory, &w->records);
+    assert_int_equal(w->records.count, 1);
+    uint8_t expected[] = {1,    5,    2,    0,    0,    0,    1,    0,    0,    0,    0,
+                          0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+                          0,    1,    8,    17,   2,    0x9c, 0xbb, 0xf3, 0x8b, 0x99, 0x6f,
+                          0xb3, 0x76, 0x8f, 0x7f, 0x47, 0xee, 0x4e, 0x81, 0xab, 0xcf};
+    memcpy(expected + 7, &id, sizeof(id));
+    assert_int_equal(w->records.items[0].len, sizeof(expected));
+    assert_memory_equal(w->records.items[0].ptr, expected, sizeof(expected));
+    apply(w);
+    const struct image_topic *t = image_topic_by_name(w->im, STR("orders"));
+    assert_true(uuid_equal(&t->partitions[1].directories[0], &directory));
+    assert_int_equal(t->partitions[1].leader_epoch, 0);
+    assert_int_equal(t->partitions[1].partition_epoch, 1);
+    begin(w);
+    struct uuid gone = {.bytes = {5}};
+    controller_assign_directory(w->im, 1, &id, 1, &directory, &w->records);
+    controller_assign_directory(w->im, 1, &id, 2, &directory, &w->records);
+    controller_assign_directory(w->im, 1, &gone, 0, &directory, &w->records);
+    controller_assign_directory(w->im, 2, &id, 0, &directory, &w->records);
+    assert_int_equal(w->records.count, 0);
 }
 
 static void validation_alone_answers_alike_and_records_nothing(void **state)
@@ -312,6 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_created_topic_is_in_the_image_its_records_make),
         TEST(minus_one_means_the_brokers_defaults),
+        TEST(a_broker_that_has_chosen_tells_it_once),
         TEST(a_broker_of_several_directories_chooses_itself),
         TEST(validation_alone_answers_alike_and_records_nothing),
         TEST(each_bad_topic_is_refused_by_the_first_check_that_it_fails),

@@ -1,0 +1,84 @@
+"""Several directories in log.dirs: which partition lies where, what the metadata says of it, and one that fails."""
+import os
+import shutil
+import subprocess
+
+from lib.checks import client, expect, expect_all, write
+from lib.protocol import Refused, batch
+
+UNASSIGNED = 'AAAAAAAAAAAAAAAAAAAAAQ'
+
+
+def two_directories(env):
+    broker = env.broker()
+    second = os.path.join(broker.own, 'second')
+    broker.overrides.append(f'log.dirs={broker.data},{second}')
+    broker.command = lambda: [broker.binary, '--listen', broker.listen, '--override', broker.overrides[-1]]
+    return broker, second
+
+
+def directory_id(path):
+    with open(os.path.join(path, 'meta.properties'), encoding='utf-8') as file:
+        return next(line.split('=', 1)[1].strip() for line in file if line.startswith('directory.id='))
+
+
+def placed(path):
+    return sorted(n for n in os.listdir(path) if '-' in n and n.rsplit('-', 1)[1].isdigit() and not n.startswith('__'))
+
+
+def told(broker, word):
+    """What the metadata log says of directories, as the messages that hold the word."""
+    log = os.path.join(broker.data, '__cluster_metadata-0', '00000000000000000000.log')
+    out = subprocess.run([broker.binary, 'dump', '--records', log], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [line for line in out.splitlines() if '"directories"' in line and f'"{word}"' in line]
+
+
+def test_the_metadata_knows_in_which_of_several_directories_logs_lie(env):
+    """Each partition goes where the fewest are, is told once, and stays there over kills; a deleted one makes room."""
+    broker, second = two_directories(env)
+    with broker:
+        with client(broker) as c:
+            c.create_topic('t', 3)
+            c.create_topic('u', 1)
+        expect(placed(broker.data), ['t-0', 't-2'])
+        expect(placed(second), ['t-1', 'u-0'])
+        broker.restart(is_clean=False)
+        write(broker, 't', 'r', 20, partition=1)
+        ids = directory_id(broker.data), directory_id(second)
+        assert UNASSIGNED not in ids
+        changes = told(broker, 'PartitionChangeRecord')
+        expect(sorted(next(i for i in ids if i in line) for line in changes), sorted(ids * 2))
+        with client(broker) as c:
+            c.delete_topic('u')
+            c.delete_topic('t')
+            c.create_topic('v', 2)
+        expect([n for n in placed(broker.data) + placed(second) if n[0] == 'v'], ['v-0', 'v-1'])
+        expect(len([n for n in placed(second) if n[0] == 'v']), 1, 'deleted ones do not count')
+        broker.restart()
+        expect(len(told(broker, 'PartitionChangeRecord')), 6, 'nothing is told again')
+
+
+def test_a_directory_that_fails_takes_its_partitions_offline_and_not_their_records(env):
+    """Its lock cannot be taken: the partition is not made anew elsewhere; mended, everything is there."""
+    broker, second = two_directories(env)
+    with broker:
+        with client(broker) as c:
+            c.create_topic('t', 2)
+        write(broker, 't', 'r', 20, partition=1)
+        lock = os.path.join(second, '.lock')
+        broker.stop()
+        os.remove(lock)
+        os.mkdir(lock)
+        broker.start()
+        expect(placed(broker.data), ['t-0'])
+        with client(broker) as c:
+            try:
+                c.produce('t', 1, batch([b'x']))
+                raise AssertionError('an offline partition took a record')
+            except Refused:
+                pass
+        broker.stop()
+        shutil.rmtree(lock)
+        broker.start()
+        expect_all(broker, 't', 'r', 20, partition=1)
+        expect(placed(broker.data), ['t-0'])

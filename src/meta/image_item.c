@@ -2,7 +2,7 @@
  * Items of an image: each one flat, immutable allocation that holds all it points at, and the
  * probes that find it.
  */
-#include "meta/image_impl.h"
+#include "meta/image_item.h"
 
 #include "base/mem.h"
 
@@ -132,33 +132,46 @@ void image_broker_list_unref(struct image_broker_list *bl)
     }
 }
 
-static struct image_flat flat_new(size_t size)
+/* One flat allocation that is filled from the front: the item and everything it points at. */
+struct flat {
+    uint8_t *bytes;
+    size_t used;
+    size_t size;
+};
+/* All sizes are rounded up to 8; the builder adds them up first, with flat_need. */
+static size_t flat_need(size_t bytes)
 {
-    struct image_flat f = {.bytes = mem_zalloc(size), .size = size};
+    return (bytes + 7) & ~(size_t)7;
+}
+
+static struct flat flat_new(size_t size)
+{
+    struct flat f = {.bytes = mem_zalloc(size), .size = size};
     return f;
 }
 
-void *image_flat_take(struct image_flat *f, size_t bytes)
+static void *flat_take(struct flat *f, size_t bytes)
 {
-    bytes = image_flat_need(bytes);
+    bytes = flat_need(bytes);
     check(f->size - f->used >= bytes);
     void *p = f->bytes + f->used;
     f->used += bytes;
     return p;
 }
 
-const void *image_flat_copy(struct image_flat *f, const void *bytes, size_t len)
+/* NULL for len 0. */
+static const void *flat_copy(struct flat *f, const void *bytes, size_t len)
 {
     if (len == 0) {
         return NULL;
     }
-    void *p = image_flat_take(f, len);
+    void *p = flat_take(f, len);
     memcpy(p, bytes, len);
     return p;
 }
 
 /* Null stays null; the empty string stays a string. */
-struct str image_flat_str(struct image_flat *f, struct str s)
+static struct str flat_str(struct flat *f, struct str s)
 {
     if (s.ptr == NULL) {
         return s;
@@ -166,7 +179,7 @@ struct str image_flat_str(struct image_flat *f, struct str s)
     if (s.len == 0) {
         return STR("");
     }
-    return str_of(image_flat_copy(f, s.ptr, s.len), s.len);
+    return str_of(flat_copy(f, s.ptr, s.len), s.len);
 }
 
 static bool is_same_list(const int32_t *a, int32_t a_count, const int32_t *b, int32_t b_count)
@@ -176,7 +189,7 @@ static bool is_same_list(const int32_t *a, int32_t a_count, const int32_t *b, in
 
 static size_t list_need(int32_t count)
 {
-    return image_flat_need((size_t)count * sizeof(int32_t));
+    return flat_need((size_t)count * sizeof(int32_t));
 }
 
 static size_t partition_need(const struct image_partition *p)
@@ -188,18 +201,18 @@ static size_t partition_need(const struct image_partition *p)
         need += list_need(p->isr_count);
     }
     if (p->directories != NULL) {
-        need += image_flat_need((size_t)p->replicas_count * sizeof(struct uuid));
+        need += flat_need((size_t)p->replicas_count * sizeof(struct uuid));
     }
     return need;
 }
 
-static const int32_t *copy_list(struct image_flat *f, const int32_t *list, int32_t count)
+static const int32_t *copy_list(struct flat *f, const int32_t *list, int32_t count)
 {
-    return image_flat_copy(f, list, (size_t)count * sizeof(list[0]));
+    return flat_copy(f, list, (size_t)count * sizeof(list[0]));
 }
 
 static void
-copy_partition(struct image_flat *f, const struct image_partition *from, struct image_partition *to)
+copy_partition(struct flat *f, const struct image_partition *from, struct image_partition *to)
 {
     *to = *from;
     to->replicas = copy_list(f, from->replicas, from->replicas_count);
@@ -213,8 +226,8 @@ copy_partition(struct image_flat *f, const struct image_partition *from, struct 
     to->elr = copy_list(f, from->elr, from->elr_count);
     to->last_known_elr = copy_list(f, from->last_known_elr, from->last_known_elr_count);
     if (from->directories != NULL) {
-        to->directories = image_flat_copy(f, from->directories,
-                                          (size_t)from->replicas_count * sizeof(struct uuid));
+        to->directories =
+            flat_copy(f, from->directories, (size_t)from->replicas_count * sizeof(struct uuid));
     }
 }
 
@@ -224,18 +237,18 @@ struct image_topic_item *image_topic_item_new(struct str name,
                                               int32_t count)
 {
     size_t array = (size_t)count * sizeof(partitions[0]);
-    size_t need = image_flat_need(sizeof(struct image_topic_item)) + image_flat_need(name.len) +
-                  image_flat_need(array);
+    size_t need =
+        flat_need(sizeof(struct image_topic_item)) + flat_need(name.len) + flat_need(array);
     for (int32_t i = 0; i < count; i++) {
         need += partition_need(&partitions[i]);
     }
-    struct image_flat f = flat_new(need);
-    struct image_topic_item *ti = image_flat_take(&f, sizeof(*ti));
+    struct flat f = flat_new(need);
+    struct image_topic_item *ti = flat_take(&f, sizeof(*ti));
     atomic_init(&ti->item.refs, 1);
-    ti->topic.name = image_flat_str(&f, name);
+    ti->topic.name = flat_str(&f, name);
     ti->topic.id = *id;
     ti->topic.partitions_count = count;
-    struct image_partition *to = count == 0 ? NULL : image_flat_take(&f, array);
+    struct image_partition *to = count == 0 ? NULL : flat_take(&f, array);
     for (int32_t i = 0; i < count; i++) {
         copy_partition(&f, &partitions[i], &to[i]);
     }
@@ -251,34 +264,33 @@ struct image_broker_item *image_broker_item_new(const struct image_broker *b)
                           : (size_t)b->cordoned_log_dirs_count * sizeof(b->cordoned_log_dirs[0]);
     size_t endpoints = (size_t)b->endpoints_count * sizeof(b->endpoints[0]);
     size_t features = (size_t)b->features_count * sizeof(b->features[0]);
-    size_t need = image_flat_need(sizeof(struct image_broker_item)) + image_flat_need(dirs) +
-                  image_flat_need(cordoned) + image_flat_need(endpoints) +
-                  image_flat_need(features) + image_flat_need(b->rack.len);
+    size_t need = flat_need(sizeof(struct image_broker_item)) + flat_need(dirs) +
+                  flat_need(cordoned) + flat_need(endpoints) + flat_need(features) +
+                  flat_need(b->rack.len);
     for (int32_t i = 0; i < b->endpoints_count; i++) {
-        need +=
-            image_flat_need(b->endpoints[i].name.len) + image_flat_need(b->endpoints[i].host.len);
+        need += flat_need(b->endpoints[i].name.len) + flat_need(b->endpoints[i].host.len);
     }
     for (int32_t i = 0; i < b->features_count; i++) {
-        need += image_flat_need(b->features[i].name.len);
+        need += flat_need(b->features[i].name.len);
     }
-    struct image_flat f = flat_new(need);
-    struct image_broker_item *bi = image_flat_take(&f, sizeof(*bi));
+    struct flat f = flat_new(need);
+    struct image_broker_item *bi = flat_take(&f, sizeof(*bi));
     atomic_init(&bi->item.refs, 1);
     bi->broker = *b;
-    bi->broker.rack = image_flat_str(&f, b->rack);
-    bi->broker.log_dirs = image_flat_copy(&f, b->log_dirs, dirs);
-    bi->broker.cordoned_log_dirs = image_flat_copy(&f, b->cordoned_log_dirs, cordoned);
-    struct image_endpoint *ep = endpoints == 0 ? NULL : image_flat_take(&f, endpoints);
+    bi->broker.rack = flat_str(&f, b->rack);
+    bi->broker.log_dirs = flat_copy(&f, b->log_dirs, dirs);
+    bi->broker.cordoned_log_dirs = flat_copy(&f, b->cordoned_log_dirs, cordoned);
+    struct image_endpoint *ep = endpoints == 0 ? NULL : flat_take(&f, endpoints);
     for (int32_t i = 0; i < b->endpoints_count; i++) {
         ep[i] = b->endpoints[i];
-        ep[i].name = image_flat_str(&f, ep[i].name);
-        ep[i].host = image_flat_str(&f, ep[i].host);
+        ep[i].name = flat_str(&f, ep[i].name);
+        ep[i].host = flat_str(&f, ep[i].host);
     }
     bi->broker.endpoints = ep;
-    struct image_feature_range *fr = features == 0 ? NULL : image_flat_take(&f, features);
+    struct image_feature_range *fr = features == 0 ? NULL : flat_take(&f, features);
     for (int32_t i = 0; i < b->features_count; i++) {
         fr[i] = b->features[i];
-        fr[i].name = image_flat_str(&f, fr[i].name);
+        fr[i].name = flat_str(&f, fr[i].name);
     }
     bi->broker.features = fr;
     return bi;
@@ -289,21 +301,21 @@ struct image_config_item *image_config_item_new(const struct image_config_key *k
                                                 size_t count)
 {
     size_t array = count * sizeof(configs[0]);
-    size_t need = image_flat_need(sizeof(struct image_config_item)) +
-                  image_flat_need(key->name.len) + image_flat_need(array);
+    size_t need =
+        flat_need(sizeof(struct image_config_item)) + flat_need(key->name.len) + flat_need(array);
     for (size_t i = 0; i < count; i++) {
-        need += image_flat_need(configs[i].name.len) + image_flat_need(configs[i].value.len);
+        need += flat_need(configs[i].name.len) + flat_need(configs[i].value.len);
     }
-    struct image_flat f = flat_new(need);
-    struct image_config_item *ci = image_flat_take(&f, sizeof(*ci));
+    struct flat f = flat_new(need);
+    struct image_config_item *ci = flat_take(&f, sizeof(*ci));
     atomic_init(&ci->item.refs, 1);
     ci->type = key->type;
-    ci->name = image_flat_str(&f, key->name);
+    ci->name = flat_str(&f, key->name);
     ci->count = count;
-    struct image_config *to = image_flat_take(&f, array);
+    struct image_config *to = flat_take(&f, array);
     for (size_t i = 0; i < count; i++) {
-        to[i].name = image_flat_str(&f, configs[i].name);
-        to[i].value = image_flat_str(&f, configs[i].value);
+        to[i].name = flat_str(&f, configs[i].name);
+        to[i].value = flat_str(&f, configs[i].value);
     }
     ci->configs = to;
     return ci;
@@ -311,13 +323,13 @@ struct image_config_item *image_config_item_new(const struct image_config_key *k
 
 struct image_kept_item *image_kept_item_new(const struct image_kept_key *key, struct view value)
 {
-    struct image_flat f = flat_new(image_flat_need(sizeof(struct image_kept_item)) +
-                                   image_flat_need(key->key.len) + image_flat_need(value.len));
-    struct image_kept_item *ki = image_flat_take(&f, sizeof(*ki));
+    struct flat f = flat_new(flat_need(sizeof(struct image_kept_item)) + flat_need(key->key.len) +
+                             flat_need(value.len));
+    struct image_kept_item *ki = flat_take(&f, sizeof(*ki));
     atomic_init(&ki->item.refs, 1);
     ki->rank = key->rank;
-    ki->key = (struct view){image_flat_copy(&f, key->key.ptr, key->key.len), key->key.len};
-    ki->value = (struct view){image_flat_copy(&f, value.ptr, value.len), value.len};
+    ki->key = (struct view){flat_copy(&f, key->key.ptr, key->key.len), key->key.len};
+    ki->value = (struct view){flat_copy(&f, value.ptr, value.len), value.len};
     return ki;
 }
 
@@ -325,17 +337,17 @@ struct image_feature_list *image_feature_list_new(const struct image_feature *fe
                                                   size_t count)
 {
     size_t array = count * sizeof(features[0]);
-    size_t need = image_flat_need(sizeof(struct image_feature_list)) + image_flat_need(array);
+    size_t need = flat_need(sizeof(struct image_feature_list)) + flat_need(array);
     for (size_t i = 0; i < count; i++) {
-        need += image_flat_need(features[i].name.len);
+        need += flat_need(features[i].name.len);
     }
-    struct image_flat f = flat_new(need);
-    struct image_feature_list *fl = image_flat_take(&f, sizeof(*fl));
+    struct flat f = flat_new(need);
+    struct image_feature_list *fl = flat_take(&f, sizeof(*fl));
     atomic_init(&fl->item.refs, 1);
     fl->count = count;
-    struct image_feature *to = image_flat_take(&f, array);
+    struct image_feature *to = flat_take(&f, array);
     for (size_t i = 0; i < count; i++) {
-        to[i].name = image_flat_str(&f, features[i].name);
+        to[i].name = flat_str(&f, features[i].name);
         to[i].level = features[i].level;
     }
     fl->features = to;

@@ -572,93 +572,6 @@ static void a_flush_covers_the_old_segment_and_the_new_name(void **state)
     world_release(&w);
 }
 
-static void delete_records_drops_whole_segments_behind_it(void **state)
-{
-    (void)state;
-    struct world w;
-    enum kafka_error error;
-    world_init(&w);
-    w.config.segment_bytes = 1000;
-    world_open(&w);
-    for (int i = 0; i < 9; i++) {
-        append_plain(&w, 2, 100); /* three batches in a segment: 0-5, 6-11, 12-17 */
-    }
-    assert_int_equal(plog_advance_log_start(w.pl, 7), ERR_BAD_ARGUMENT);
-    plog_advance_high_watermark(w.pl, 18);
-    assert_int_equal(plog_advance_log_start(w.pl, 7), 0);
-    assert_int_equal(offsets_of(&w).log_start, 7);
-    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.log"));
-    assert_true(has_file(&w, WORLD_LOG "00000000000000000006.log"));
-    assert_int_equal(first_read(&w, 6, &error), -2);
-    assert_int_equal(error, KAFKA_ERROR_OFFSET_OUT_OF_RANGE);
-    assert_int_equal(first_read(&w, 7, &error), 6); /* the batch that holds it */
-    assert_int_equal(plog_advance_log_start(w.pl, 3), 0);
-    assert_int_equal(offsets_of(&w).log_start, 7);
-    assert_int_equal(plog_advance_log_start(w.pl, 18), 0);
-    assert_int_equal(offsets_of(&w).log_start, 18);
-    assert_int_equal(first_read(&w, 18, &error), -1);
-    assert_int_equal(append_plain(&w, 1, 10), 18);
-    w.how.log_start = 18;
-    world_reopen(&w, false);
-    assert_int_equal(offsets_of(&w).log_start, 18);
-    assert_int_equal(offsets_of(&w).log_end, 19);
-    world_release(&w);
-}
-
-/* It will be there after a restart: only the checkpoint of log starts keeps what was deleted away,
- * and that is written for logs whose start lies behind their first segment. */
-static void a_segment_that_cannot_be_removed_still_counts_as_the_first(void **state)
-{
-    (void)state;
-    struct world w;
-    world_init(&w);
-    w.config.segment_bytes = 1000;
-    world_open(&w);
-    for (int i = 0; i < 9; i++) {
-        append_plain(&w, 2, 100); /* three batches in a segment: 0-5, 6-11, 12-17 */
-    }
-    plog_advance_high_watermark(w.pl, 18);
-    simfs_fail(w.disk, SIMFS_OP_UNLINK, 1, 1, -EIO);
-    assert_int_equal(plog_advance_log_start(w.pl, 6), -EIO);
-    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.log"));
-    assert_int_equal(offsets_of(&w).log_start, 6);
-    assert_int_equal(plog_first_offset(w.pl), 0);
-    world_release(&w);
-}
-
-static void retention_by_size_and_by_time_keeps_the_high_watermark(void **state)
-{
-    (void)state;
-    struct world w;
-    world_init(&w);
-    w.config.segment_bytes = 1000;
-    w.config.is_delete_policy = true;
-    w.config.retention_bytes = 1500;
-    world_open(&w);
-    for (int i = 0; i < 12; i++) {
-        append_plain(&w, 1, 230); /* three in a segment of some 900 bytes */
-    }
-    int64_t size = plog_size_bytes(w.pl);
-    assert_int_equal(plog_apply_retention(w.pl, 0), 0); /* nothing is below the high watermark */
-    plog_advance_high_watermark(w.pl, 12);
-    assert_int_equal(plog_apply_retention(w.pl, clock_now_ms(w.env.clock)), 2);
-    assert_int_equal(offsets_of(&w).log_start, 6);
-    assert_int_equal(plog_size_bytes(w.pl), size / 2);
-    w.config.retention_bytes = -1;
-    w.config.retention_ms = 1000;
-    plog_set_config(w.pl, &w.config);
-    simclock_advance(&w.clock, 1001);
-    /* all are old: an empty segment remains */
-    assert_int_equal(plog_apply_retention(w.pl, clock_now_ms(w.env.clock)), 2);
-    assert_int_equal(offsets_of(&w).log_start, 12);
-    assert_int_equal(plog_size_bytes(w.pl), 0);
-    assert_true(has_file(&w, WORLD_LOG "00000000000000000012.log"));
-    assert_int_equal(append_plain(&w, 1, 10), 12);
-    world_reopen(&w, true);
-    assert_int_equal(offsets_of(&w).log_start, 12);
-    world_release(&w);
-}
-
 static void truncation_takes_back_batches_epochs_and_producers(void **state)
 {
     (void)state;
@@ -792,26 +705,6 @@ static void no_wait_answers_again_for_what_is_not_checked(void **state)
     world_release(&w);
 }
 
-static void a_deleted_log_leaves_its_name(void **state)
-{
-    (void)state;
-    struct world w;
-    char path[512];
-    world_init(&w);
-    world_open(&w);
-    append_plain(&w, 1, 10);
-    assert_int_equal(plog_mark_deleted(w.pl, path, sizeof(path)), 0);
-    assert_int_equal(strncmp(path, "data/t-0.", 9), 0);
-    assert_string_equal(path + strlen(path) - 7, "-delete");
-    assert_int_equal(strlen(path), 9 + 32 + 7);
-    assert_true(plog_is_offline(w.pl));
-    assert_false(has_file(&w, "data/t-0"));
-    assert_int_equal(plog_close(w.pl, false), 0);
-    world_open(&w); /* a namesake begins anew */
-    assert_int_equal(offsets_of(&w).log_end, 0);
-    world_release(&w);
-}
-
 static void append_time_is_stamped(void **state)
 {
     (void)state;
@@ -885,14 +778,10 @@ int main(void)
         cmocka_unit_test(a_write_that_fails_inside_an_append_is_told_by_the_next_write),
         cmocka_unit_test(a_failed_sync_takes_the_log_offline),
         cmocka_unit_test(a_flush_covers_the_old_segment_and_the_new_name),
-        cmocka_unit_test(delete_records_drops_whole_segments_behind_it),
-        cmocka_unit_test(a_segment_that_cannot_be_removed_still_counts_as_the_first),
-        cmocka_unit_test(retention_by_size_and_by_time_keeps_the_high_watermark),
         cmocka_unit_test(truncation_takes_back_batches_epochs_and_producers),
         cmocka_unit_test(a_reset_log_begins_where_it_is_told),
         cmocka_unit_test(a_follower_takes_batches_as_they_are),
         cmocka_unit_test(no_wait_answers_again_for_what_is_not_checked),
-        cmocka_unit_test(a_deleted_log_leaves_its_name),
         cmocka_unit_test(append_time_is_stamped),
         cmocka_unit_test(preallocated_files_are_trimmed),
     };

@@ -67,9 +67,8 @@ static void add_name(void *ctx, const char *text)
     struct str name = str_from(text);
     struct str suffix;
     int64_t offset;
-    ll->names_count++;
-    if (has_suffix(name, ".deleted") || has_suffix(name, ".cleaned") || has_suffix(name, ".swap") ||
-        has_suffix(name, ".tmp")) {
+    if (has_suffix(name, DELETED_SUFFIX) || has_suffix(name, ".cleaned") ||
+        has_suffix(name, ".swap") || has_suffix(name, ".tmp")) {
         ll->leftovers =
             mem_grow(ll->leftovers, &ll->leftovers_cap, ll->leftovers_count + 1, sizeof(char *));
         ll->leftovers[ll->leftovers_count++] = mem_strdup(text);
@@ -241,7 +240,7 @@ int leftovers_resolve(const struct log_listing *ll,
     int64_t offset;
     bool is_log;
     int err = 0;
-    *ret_changed = ll->leftovers_count > 0;
+    *ret_changed = false;
     for (size_t i = 0; i < ll->leftovers_count && err >= 0; i++) {
         int64_t end;
         if (is_good_swap(ll->leftovers[i], cleaned, &offset, &is_log) && is_log) {
@@ -253,11 +252,13 @@ int leftovers_resolve(const struct log_listing *ll,
     }
     for (size_t i = 0; i < ll->leftovers_count && err >= 0; i++) {
         const char *name = ll->leftovers[i];
+        *ret_changed = *ret_changed || !has_suffix(str_from(name), DELETED_SUFFIX);
         if (!is_good_swap(name, cleaned, &offset, &is_log)) {
             err = unlink_name(fs, dir, name);
             continue;
         }
         err = put_in_place(fs, dir, name);
     }
+    /* A .deleted file that comes back is removed again: it is not worth a sync. */
     return err < 0 || !*ret_changed ? err : fs_sync_dir(fs, dir);
 }

@@ -30,7 +30,6 @@ struct log_listing {
     char **leftovers; /* owned names: .deleted, .cleaned, .swap, .tmp */
     size_t leftovers_count;
     size_t leftovers_cap;
-    size_t names_count;
     bool has_epochs;
 };
 

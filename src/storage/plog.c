@@ -26,6 +26,8 @@ struct segment_io plog_io(const struct plog *pl, bool no_wait)
         .fs = pl->env->fs,
         .fds = pl->env->fds,
         .dir = plog_path(pl),
+        .trash = pl->env->trash,
+        .delete_delay_ms = pl->config.file_delete_delay_ms,
         .index_interval = pl->config.index_interval_bytes,
         .no_wait = no_wait,
     };

@@ -38,6 +38,7 @@
 #include <stdatomic.h>
 
 struct fd_cache; /* open segment files of one broker, bounded: fd_cache.h */
+struct trash;    /* its deleted files: trash.h */
 
 /* What all logs of one broker share; owned by the broker, outlives them. */
 struct plog_env {
@@ -46,6 +47,7 @@ struct plog_env {
     struct logger *logger;
     struct fd_cache *fds;
     struct metrics *metrics;
+    struct trash *trash; /* borrowed: what logs delete waits there; NULL: it goes at once */
     /* A log has its first batch, or a new segment: retention may want a look at it. May be NULL;
      * called by plog_write without the log's lock. */
     void (*on_grown)(void *ctx);

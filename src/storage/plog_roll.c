@@ -180,18 +180,40 @@ static size_t detach_snapshots(struct plog *pl, int64_t below, int64_t **ret)
     return count;
 }
 
+/* Under the log's lock, so that the directory has the name that it is looked for under: after it
+ * was renamed another log may have the old one. */
+static int remove_one(struct plog *pl,
+                      struct segment *sg,
+                      int (*remove)(struct segment *sg, const struct segment_io *io))
+{
+    lock_take(&pl->lock);
+    struct segment_io io = plog_io(pl, false);
+    int err = remove(sg, &io);
+    lock_give(&pl->lock);
+    return err;
+}
+
+static void remove_snapshot(struct plog *pl, int64_t offset)
+{
+    struct log_path path;
+    lock_take(&pl->lock);
+    log_path_of(&path, plog_path(pl), offset, SNAPSHOT_SUFFIX);
+    /* A stale one is ignored when the log is opened. */
+    IGNORE(trash_put(pl->env->trash, pl->env->fs, path.text, pl->config.file_delete_delay_ms));
+    lock_give(&pl->lock);
+}
+
 static int remove_front(struct plog *pl,
                         struct segment **gone,
                         size_t count,
                         int64_t *snapshots,
                         size_t snapshots_count)
 {
-    struct segment_io io = plog_io(pl, false);
     bool has_txns = false;
     int first = 0;
     int64_t stale_base = INT64_MAX;
     for (size_t i = 0; i < count; i++) {
-        int err = segment_unlink_log(gone[i], &io);
+        int err = remove_one(pl, gone[i], segment_remove_log);
         stale_base = err < 0 ? min_i64(stale_base, gone[i]->base_offset) : stale_base;
         first = first < 0 ? first : err;
         has_txns = has_txns || gone[i]->txns.count > 0;
@@ -202,15 +224,11 @@ static int remove_front(struct plog *pl,
         first = fs_sync_dir(pl->env->fs, plog_path(pl));
     }
     for (size_t i = 0; i < count; i++) {
-        int err = first < 0 ? first : segment_unlink(gone[i], &io);
-        first = first < 0 ? first : err;
+        first = first < 0 ? first : remove_one(pl, gone[i], segment_remove_indexes);
         segment_free(gone[i], pl->env->fds);
     }
     for (size_t i = 0; i < snapshots_count; i++) {
-        struct log_path path;
-        log_path_of(&path, plog_path(pl), snapshots[i], SNAPSHOT_SUFFIX);
-        IGNORE(
-            fs_unlink(pl->env->fs, path.text)); /* a stale one is ignored when the log is opened */
+        remove_snapshot(pl, snapshots[i]);
     }
     mem_free(gone);
     mem_free(snapshots);
@@ -220,6 +238,7 @@ static int remove_front(struct plog *pl,
         pl->stale_base = min_i64(pl->stale_base, stale_base);
         lock_give(&pl->lock);
     }
+    trash_tell(pl->env->trash);
     return first;
 }
 
@@ -443,7 +462,7 @@ static int remove_end(struct plog *pl, size_t from)
     int first = 0;
     while (pl->segments_count > from) {
         struct segment *sg = pl->segments[--pl->segments_count];
-        int err = segment_unlink(sg, &io);
+        int err = segment_remove(sg, &io);
         first = first < 0 ? first : err;
         segment_free(sg, pl->env->fds);
     }
@@ -555,6 +574,7 @@ int plog_truncate_to(struct plog *pl, int64_t offset)
         }
     }
     lock_give(&pl->lock);
+    trash_tell(pl->env->trash);
     return err;
 }
 
@@ -587,5 +607,6 @@ int plog_reset_to(struct plog *pl, int64_t offset)
         }
     }
     lock_give(&pl->lock);
+    trash_tell(pl->env->trash);
     return err;
 }

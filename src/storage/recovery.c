@@ -60,8 +60,9 @@ static int add_segments(struct recovery *rc, const struct log_listing *ll)
         struct log_path path;
         struct fs_stat st;
         if ((files->files & SIDE_LOG) == 0) {
-            /* Index files of a segment that is gone. */
-            int err = segment_unlink(sg, &io);
+            /* Index files of a segment that is gone: Kafka does not keep them either. */
+            io.trash = NULL;
+            int err = segment_remove(sg, &io);
             segment_free(sg, pl->env->fds);
             rc->has_changed_names = true;
             if (err < 0) {
@@ -268,7 +269,7 @@ static int remove_segments_from(struct recovery *rc, size_t from)
         struct segment *sg = pl->segments[--pl->segments_count];
         rc->report->cut_bytes += sg->size;
         rc->has_changed_names = true;
-        err = segment_unlink(sg, &io);
+        err = segment_remove(sg, &io);
         segment_free(sg, pl->env->fds);
     }
     return err;
@@ -796,6 +797,7 @@ int plog_open(struct plog_env *env,
         plog_release(pl);
         return err;
     }
+    trash_tell(env->trash);
     *ret = pl;
     return 0;
 }

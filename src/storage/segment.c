@@ -519,27 +519,33 @@ int segment_prepare_scan(struct segment *sg,
     return err;
 }
 
-static int unlink_file(struct segment *sg, const struct segment_io *io, const char *suffix)
+static int remove_file(struct segment *sg, const struct segment_io *io, const char *suffix)
 {
     struct log_path path;
     log_path_of(&path, io->dir, sg->base_offset, suffix);
-    int err = fs_unlink(io->fs, path.text);
-    return err == -ENOENT ? 0 : err;
+    return trash_put(io->trash, io->fs, path.text, io->delete_delay_ms);
 }
 
-int segment_unlink_log(struct segment *sg, const struct segment_io *io)
+int segment_remove_log(struct segment *sg, const struct segment_io *io)
 {
     fd_cache_drop(io->fds, &sg->slot);
-    return unlink_file(sg, io, LOG_SUFFIX);
+    return remove_file(sg, io, LOG_SUFFIX);
 }
 
-int segment_unlink(struct segment *sg, const struct segment_io *io)
+int segment_remove_indexes(struct segment *sg, const struct segment_io *io)
 {
     static const char *const suffixes[] = {INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
-    int first = segment_unlink_log(sg, io);
+    int first = 0;
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        int err = unlink_file(sg, io, suffixes[i]);
+        int err = remove_file(sg, io, suffixes[i]);
         first = first < 0 ? first : err;
     }
     return first;
+}
+
+int segment_remove(struct segment *sg, const struct segment_io *io)
+{
+    int first = segment_remove_log(sg, io);
+    int err = segment_remove_indexes(sg, io);
+    return first < 0 ? first : err;
 }

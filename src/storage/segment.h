@@ -13,6 +13,7 @@
 #include "storage/scanner.h"
 #include "storage/side_file.h"
 #include "storage/sparse_index.h"
+#include "storage/trash.h"
 #include "storage/txn_index.h"
 
 #define SEGMENT_INDEXES      3  /* files beside the .log */
@@ -66,6 +67,8 @@ struct segment_io {
     struct fs *fs;
     struct fd_cache *fds;
     const char *dir;
+    struct trash *trash; /* borrowed: where removed files go; NULL: they are unlinked */
+    int64_t delete_delay_ms;
     int64_t index_interval; /* bytes between two index entries */
     bool no_wait;           /* -EAGAIN instead of waiting for a disk, or instead of a long repair */
 };
@@ -184,8 +187,10 @@ must_check int segment_prepare_scan(struct segment *sg,
                                     int64_t *ret_position,
                                     int64_t *ret_offset,
                                     bool *ret_rebuilt);
-/* All files of the segment; the .log alone. */
-must_check int segment_unlink_log(struct segment *sg, const struct segment_io *io);
-must_check int segment_unlink(struct segment *sg, const struct segment_io *io);
+/* Frees the names of the segment's files: the .log's alone, those of the files beside it, or all.
+ * Whoever has one open keeps it. */
+must_check int segment_remove_log(struct segment *sg, const struct segment_io *io);
+must_check int segment_remove_indexes(struct segment *sg, const struct segment_io *io);
+must_check int segment_remove(struct segment *sg, const struct segment_io *io);
 
 #endif

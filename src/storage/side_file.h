@@ -17,6 +17,7 @@
 #define TIME_INDEX_SUFFIX ".timeindex"
 #define TXN_INDEX_SUFFIX  ".txnindex"
 #define SNAPSHOT_SUFFIX   ".snapshot"
+#define DELETED_SUFFIX    ".deleted" /* behind all of it */
 
 #define EPOCH_FILE    "leader-epoch-checkpoint"
 #define METADATA_FILE "partition.metadata"

@@ -10,6 +10,8 @@
  *   - the last stable offset and the list of aborted transactions are those of a replay
  *   - opening again gives the same, and cuts nothing more
  *   - it takes appends, which survive the next power cut; its index files agree with its batches
+ *   - nothing is left of what was deleted, and the log that has a deleted one's name has its
+ * records
  */
 #include "crash_check.h"
 
@@ -19,6 +21,7 @@
 #include "storage/fd_cache.h"
 #include "storage/flusher.h"
 #include "storage/side_file.h"
+#include "storage/trash.h"
 
 enum {
     BATCHES_MAX = 4096,
@@ -56,6 +59,7 @@ void crash_moment_take(const struct model *m, struct crash_moment *ret)
     for (int i = 0; i < MODEL_LOGS; i++) {
         ret->promises[i] = m->logs[i].promise;
     }
+    ret->victim = m->victim;
 }
 
 static bool printf_like(3, 4) expect(struct checker *c, bool is_good, const char *format, ...)
@@ -94,6 +98,11 @@ static bool open_dir(struct checker *c)
     return expect(c, damaged == 0, "a checkpoint is damaged: " STR_FMT, STR_ARG(names[0]));
 }
 
+static void check_not_deleted(void *ctx, const char *name)
+{
+    expect(ctx, strstr(name, DELETED_SUFFIX) == NULL, "%s is left", name);
+}
+
 static bool open_log(struct checker *c)
 {
     struct plog_open how = {
@@ -107,6 +116,10 @@ static bool open_log(struct checker *c)
     int err = plog_open(&c->env, &how, &c->recovery, &c->pl);
     if (!expect(c, err >= 0, "does not open: %s", err_text(err))) {
         return false;
+    }
+    if (c->env.trash == NULL) {
+        expect(c, fs_list(c->env.fs, plog_path(c->pl), check_not_deleted, c) >= 0,
+               "cannot be listed");
     }
     plog_offsets(c->pl, &c->offsets);
     return true;
@@ -465,20 +478,63 @@ static int64_t append_more(struct checker *c)
     return first;
 }
 
+static void expect_readable(struct checker *c, int64_t offset)
+{
+    struct rope rope;
+    struct plog_read_result rr;
+    enum kafka_error error;
+    struct plog_read how = {
+        .offset = offset, .max_bytes = 1, .bound = PLOG_TO_LOG_END, .at_least_one = true};
+    rope_init(&rope);
+    int err = plog_read(c->pl, &how, &rope, &rr, &error);
+    expect(c, err >= 0 && error == KAFKA_ERROR_NONE && rr.bytes > 0, "offset %" PRId64 " is lost",
+           offset);
+    rope_release(&rope);
+}
+
+/* After the recovery. */
 static void check_appended(struct checker *c, int64_t first)
 {
     for (int64_t offset = first; offset < first + 3; offset++) {
-        struct rope rope;
-        struct plog_read_result rr;
-        enum kafka_error error;
-        struct plog_read how = {
-            .offset = offset, .max_bytes = 1, .bound = PLOG_TO_LOG_END, .at_least_one = true};
-        rope_init(&rope);
-        int err = plog_read(c->pl, &how, &rope, &rr, &error);
-        expect(c, err >= 0 && error == KAFKA_ERROR_NONE && rr.bytes > 0,
-               "offset %" PRId64 ", appended after the recovery, is lost", offset);
-        rope_release(&rope);
+        expect_readable(c, offset);
     }
+}
+
+static void check_no_directory(void *ctx, const char *name)
+{
+    expect(ctx, strstr(name, "-delete") == NULL, "%s is left", name);
+}
+
+/* The log whose name another one had, with all that it acknowledged, whatever became of the removal
+ * of the other. */
+static void check_victim(struct checker *c)
+{
+    struct plog_open how = {
+        .dir = WORKLOAD_DIR,
+        .topic = STR(VICTIM_TOPIC),
+        .topic_id = workload_victim_id(c->at->victim.life),
+        .config = workload_config(0),
+        .flags = PLOG_CREATE,
+    };
+    int err = workload_remove_deleted(c->env.fs);
+    expect(c, err >= 0, "directories of deleted logs do not go: %s", err_text(err));
+    expect(c, fs_list(c->env.fs, WORKLOAD_DIR, check_no_directory, c) >= 0, "cannot be listed");
+    if (!c->at->victim.is_alive || c->at->victim.acked == 0) {
+        return;
+    }
+    err = plog_open(&c->env, &how, &c->recovery, &c->pl);
+    if (!expect(c, err >= 0, "the victim does not open: %s", err_text(err))) {
+        return;
+    }
+    plog_offsets(c->pl, &c->offsets);
+    expect(c, c->offsets.log_start == 0 && c->offsets.log_end >= c->at->victim.acked,
+           "the victim has %" PRId64 "..%" PRId64 " of %" PRId64, c->offsets.log_start,
+           c->offsets.log_end, c->at->victim.acked);
+    for (int64_t offset = 0; offset < c->at->victim.acked; offset += 2) {
+        expect_readable(c, offset);
+    }
+    IGNORE(plog_close(c->pl, false)); /* nothing was changed */
+    c->pl = NULL;
 }
 
 static void close_all(struct checker *c, bool is_clean)
@@ -545,6 +601,10 @@ bool crash_check(struct simfs *disk,
         .clock = &c->clock.clock,
         .fds = fd_cache_new(simfs_fs(disk), 4),
     };
+    /* Half of the recoveries rename what they remove, as a broker's do. */
+    if (at->now % 2 == 0) {
+        c->env.trash = trash_new(c->env.fs, &c->clock.clock);
+    }
     struct meta_properties mp;
     int err = meta_properties_read(c->env.fs, WORKLOAD_DIR, &mp);
     expect(c, err >= 0 ? mp.node_id == 1 : !at->has_meta && err == ERR_NOT_FORMATTED,
@@ -563,9 +623,14 @@ bool crash_check(struct simfs *disk,
         }
         close_all(c, false);
     }
+    c->log = 0;
+    if (has_dir && c->is_good) {
+        check_victim(c);
+    }
     if (c->ld != NULL) {
         IGNORE(log_dir_close(c->ld, false, 0));
     }
+    trash_free(c->env.trash);
     bool is_good = c->is_good;
     fd_cache_free(c->env.fds);
     mem_free(c);

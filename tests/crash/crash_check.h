@@ -12,6 +12,7 @@ struct crash_moment {
     uint64_t now;
     bool has_meta;
     struct model_promise promises[MODEL_LOGS];
+    struct model_victim victim;
 };
 
 void crash_moment_take(const struct model *m, struct crash_moment *ret);

@@ -187,6 +187,7 @@ static void run_recorded(const struct run_options *how, struct model *m, struct 
         .operations = OPERATIONS,
         .is_wide = how->is_wide,
         .mistake = how->mistake,
+        .tolerates_errors = how->mistake == MISTAKE_OLD_NAME, /* files go under its hands */
     };
     workload_run(&w);
     record(rec, disk, 0, SIMFS_OP_SYNC_ALL, "the end");
@@ -302,6 +303,9 @@ int main(int argc, char **argv)
               is_good;
     is_good =
         find_mistake("a file is renamed unsynced", FAULTY_NO_FILE_SYNC, MISTAKE_NONE) && is_good;
+    is_good =
+        find_mistake("a deleted log is removed by its old name", FAULTY_NONE, MISTAKE_OLD_NAME) &&
+        is_good;
     run_failures(100, &t);
     for (uint64_t seed = 1; t.states < wanted && t.failures < FAILURES_SHOWN; seed++) {
         run_crashes(seed, seed % 3 == 0, &t);

@@ -34,6 +34,13 @@ struct model_promise {
     int64_t start_durable; /* and not below this */
 };
 
+/* A log that is made, filled, deleted, and made again under the same name. */
+struct model_victim {
+    int32_t life;  /* its topic's number; 0: there was none yet */
+    bool is_alive; /* else its directory is renamed, or removed */
+    int64_t acked; /* of the present life */
+};
+
 struct model_log {
     struct model_batch *batches; /* owned, in the order of appends */
     size_t count;
@@ -43,6 +50,7 @@ struct model_log {
 
 struct model {
     struct model_log logs[MODEL_LOGS];
+    struct model_victim victim;
     uint64_t now;  /* events so far */
     bool has_meta; /* meta.properties is acknowledged */
 };

@@ -5,6 +5,7 @@
  *   log 1  transactional producers with markers
  *   log 2  large batches over several pages, retention and DeleteRecords
  *   log 3  plain batches, truncated now and then, as a follower's log is
+ *   victim  its whole directory is deleted, and another log takes its name
  *
  * The model hears of an append when the log has taken it, of an ack when the flusher (or a
  * checkpoint) says so, of a cut before and after it happens.
@@ -15,6 +16,8 @@
 #include "base/err.h"
 #include "storage/fd_cache.h"
 #include "storage/flusher.h"
+#include "storage/side_file.h"
+#include "storage/trash.h"
 
 enum {
     FD_MAX = 3, /* fewer than there are files: the cache works */
@@ -27,6 +30,7 @@ struct run {
     struct log_dir *ld;
     struct flusher *fl;
     struct plog *logs[MODEL_LOGS];
+    struct plog *victim; /* NULL: there is none */
     int32_t leader_epoch;
     uint64_t random;
     bool is_over;         /* something failed that a broker does not survive */
@@ -44,16 +48,16 @@ struct run {
 static const struct plog_config configs[MODEL_LOGS] = {
     {RULES, .segment_bytes = 900, .segment_ms = 1000000000, .segment_index_bytes = 1 << 20,
      .index_interval_bytes = 200, .retention_ms = -1, .retention_bytes = -1,
-     .producer_id_expiration_ms = 86400000},
+     .producer_id_expiration_ms = 86400000, .file_delete_delay_ms = 3000},
     {RULES, .segment_bytes = 1200, .segment_ms = 1000000000, .segment_index_bytes = 1 << 20,
      .index_interval_bytes = 200, .retention_ms = -1, .retention_bytes = -1,
-     .producer_id_expiration_ms = 86400000},
+     .producer_id_expiration_ms = 86400000, .file_delete_delay_ms = 5000},
     {RULES, .segment_bytes = 24000, .segment_ms = 1000000000, .segment_index_bytes = 1 << 20,
      .index_interval_bytes = 4096, .retention_ms = -1, .retention_bytes = 60000,
-     .is_delete_policy = true, .producer_id_expiration_ms = 86400000},
+     .is_delete_policy = true, .producer_id_expiration_ms = 86400000, .file_delete_delay_ms = 2000},
     {RULES, .segment_bytes = 1500, .segment_ms = 1000000000, .segment_index_bytes = 1 << 20,
      .index_interval_bytes = 300, .retention_ms = -1, .retention_bytes = -1,
-     .producer_id_expiration_ms = 86400000},
+     .producer_id_expiration_ms = 86400000, .file_delete_delay_ms = 0},
 };
 
 const struct plog_config *workload_config(int log)
@@ -71,6 +75,35 @@ struct uuid workload_topic_id(int log)
 {
     struct uuid id = {{7, 7, 7, (uint8_t)(log + 1)}};
     return id;
+}
+
+struct uuid workload_victim_id(int32_t life)
+{
+    struct uuid id = {{8, 8, 8, (uint8_t)(life >> 8), (uint8_t)life}};
+    return id;
+}
+
+struct removal {
+    struct fs *fs;
+    int err;
+};
+
+static void remove_deleted(void *ctx, const char *name)
+{
+    struct removal *rm = ctx;
+    struct str s = str_from(name);
+    struct log_path path;
+    if (rm->err >= 0 && s.len > 7 && str_is(str_of(s.ptr + s.len - 7, 7), "-delete")) {
+        log_path_join(&path, WORKLOAD_DIR, name);
+        rm->err = fs_remove_tree(rm->fs, path.text);
+    }
+}
+
+int workload_remove_deleted(struct fs *fs)
+{
+    struct removal rm = {.fs = fs};
+    int err = fs_list(fs, WORKLOAD_DIR, remove_deleted, &rm);
+    return err < 0 ? err : rm.err;
 }
 
 static uint64_t draw(struct run *r, uint64_t n)
@@ -307,10 +340,110 @@ static void open_log(struct run *r, int log)
     }
 }
 
+static void not_removed(void *ctx, const char *path, int err)
+{
+    (void)path;
+    IGNORE(failed(ctx, err)); /* the next start tries again */
+}
+
+/* --- the victim --------------------------------------------------------------------------------
+ */
+
+static void open_victim(struct run *r)
+{
+    struct plog_recovery recovery;
+    struct plog_open how = {
+        .dir = WORKLOAD_DIR,
+        .topic = STR(VICTIM_TOPIC),
+        .topic_id = workload_victim_id(r->w->model->victim.life),
+        .config = workload_config(0),
+        .flags = PLOG_CREATE,
+    };
+    if (failed(r, plog_open(&r->env, &how, &recovery, &r->victim))) {
+        r->victim = NULL;
+    }
+}
+
+static void fill_victim(struct run *r)
+{
+    struct arena arena = {0};
+    struct plog_flush f;
+    int64_t end;
+    bool is_good = true;
+    for (int i = 0; i < 8 && is_good; i++) {
+        struct batch b;
+        struct shape s = {
+            .producer_id = -1, .epoch = -1, .sequence = -1, .records = 2, .value_bytes = 200};
+        struct blob *blob = make_batch(r, &s, &b);
+        struct plog_append_result result;
+        struct plog_append in = {.blob = blob,
+                                 .bytes = blob->data,
+                                 .size = b.size,
+                                 .batch = b,
+                                 .origin = PLOG_CLIENT,
+                                 .now_ms = clock_now_ms(&r->w->clock->clock),
+                                 .arena = &arena};
+        is_good = !failed(r, plog_append_as_leader(r->victim, &in, &result)) &&
+                  !failed(r, plog_write(r->victim, &end));
+        blob_unref(blob);
+    }
+    if (is_good && plog_flush_begin(r->victim, &f)) {
+        int err = plog_flush_run(&f);
+        plog_flush_end(&f, err, &end);
+        if (!failed(r, err)) {
+            r->w->model->victim.acked = end;
+            r->w->model->now++;
+        } else {
+            go_offline(r);
+        }
+    }
+    arena_release(&arena);
+}
+
+static void delete_victim(struct run *r)
+{
+    char path[LOG_PATH_MAX];
+    struct model_victim *mv = &r->w->model->victim;
+    int64_t acked = mv->acked;
+    *mv = (struct model_victim){.life = mv->life};
+    r->w->model->now++;
+    /* Some of its segments wait when it is deleted as a whole. */
+    plog_advance_high_watermark(r->victim, acked);
+    IGNORE(failed(r, plog_advance_log_start(r->victim, acked / 2)));
+    bool is_marked = !failed(r, plog_mark_deleted(r->victim, path, sizeof(path)));
+    IGNORE(plog_close(r->victim, false)); /* nothing is promised */
+    r->victim = NULL;
+    if (is_marked) {
+        bool is_wrong = r->w->mistake == MISTAKE_OLD_NAME;
+        trash_put_tree(r->env.trash, is_wrong ? WORKLOAD_DIR "/" VICTIM_TOPIC "-0" : path, 3000);
+        trash_tell(r->env.trash);
+    } else {
+        r->is_over = true; /* its name is not free */
+    }
+}
+
+static void turn_victim(struct run *r)
+{
+    struct model_victim *mv = &r->w->model->victim;
+    if (r->victim != NULL) {
+        delete_victim(r);
+        return;
+    }
+    if (mv->is_alive) {
+        return; /* it could not be opened */
+    }
+    *mv = (struct model_victim){.life = mv->life + 1, .is_alive = true};
+    open_victim(r);
+    if (r->victim != NULL) {
+        fill_victim(r);
+    }
+}
+
 /* What a broker does at its start; unflushed bytes of a killed process are flushed first of all. */
 static void start(struct run *r)
 {
     r->leader_epoch++;
+    r->env.trash = trash_new(r->w->fs, &r->w->clock->clock);
     if (failed(r, log_dir_open(&r->env, WORKLOAD_DIR, &r->ld))) {
         r->is_over = true;
         return;
@@ -325,10 +458,16 @@ static void start(struct run *r)
         }
     }
     flusher_round(r->fl);
+    IGNORE(failed(r, workload_remove_deleted(r->w->fs)));
+    if (!r->is_over && r->w->model->victim.is_alive) {
+        open_victim(r);
+    }
 }
 
 static void stop(struct run *r, bool is_clean)
 {
+    IGNORE(plog_close(r->victim, false)); /* what was flushed stays */
+    r->victim = NULL;
     for (int i = 0; i < MODEL_LOGS; i++) {
         struct plog *pl = r->logs[i];
         if (pl == NULL) {
@@ -353,6 +492,7 @@ static void stop(struct run *r, bool is_clean)
         r->is_over = true;
     }
     r->ld = NULL;
+    r->env.trash = trash_free(r->env.trash); /* what waits is found by the next start */
 }
 
 static void checkpoint(struct run *r)
@@ -465,9 +605,15 @@ static void operate(struct run *r)
         truncate(r, 3);
     } else if (!r->has_failed_sync) {
         stop(r, what < 98);
-        if (!r->is_over) {
+        if (!r->is_over && !r->has_failed_sync) {
             start(r);
         }
+    }
+    if (r->ld != NULL && !r->is_over && !r->has_failed_sync && draw(r, 12) == 0) {
+        turn_victim(r);
+    }
+    if (r->env.trash != NULL) {
+        trash_empty(r->env.trash, not_removed, r);
     }
 }
 

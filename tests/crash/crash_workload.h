@@ -1,8 +1,9 @@
 /*
  * A run of a little broker on a simulated disk: four logs in one directory, batches of plain,
  * idempotent and transactional producers, rounds of the flusher, checkpoints, retention,
- * DeleteRecords, truncation, clean and unclean restarts. Deterministic by its seed: two runs on two
- * disks make the same calls, until one of them fails.
+ * DeleteRecords, truncation, a fifth log that is deleted and made again, removal of what was
+ * deleted when its delay is over, clean and unclean restarts. Deterministic by its seed: two runs
+ * on two disks make the same calls, until one of them fails.
  */
 #ifndef TESTS_CRASH_CRASH_WORKLOAD_H
 #define TESTS_CRASH_CRASH_WORKLOAD_H
@@ -17,6 +18,7 @@
 enum workload_mistake {
     MISTAKE_NONE,
     MISTAKE_EARLY_ACK, /* acknowledges what is written before the round that covers it has ended */
+    MISTAKE_OLD_NAME,  /* removes a deleted directory by the name that another may have by now */
 };
 
 struct workload {
@@ -34,6 +36,11 @@ struct workload {
 struct str workload_topic(int log);
 const struct plog_config *workload_config(int log);
 struct uuid workload_topic_id(int log);
+
+#define VICTIM_TOPIC "gone"
+struct uuid workload_victim_id(int32_t life);
+/* What a broker does at its start with directories of deleted partitions. */
+must_check int workload_remove_deleted(struct fs *fs);
 
 void workload_run(struct workload *w);
 

@@ -14,6 +14,7 @@
 #include "sim_disk.h"
 #include "storage/fd_cache.h"
 #include "storage/flusher.h"
+#include "storage/trash.h"
 
 #define DATA_DIR "data"
 
@@ -332,6 +333,7 @@ static void close_all(struct log_node *n)
     IGNORE(log_dir_close(n->ld, false, -1)); /* the same */
     n->ld = NULL;
     n->env.fds = fd_cache_free(n->env.fds);
+    n->env.trash = trash_free(n->env.trash); /* what waits is found by the next start */
 }
 
 static void die(struct log_node *n)
@@ -475,6 +477,7 @@ static int begin_directory(struct log_node *n)
 void log_node_start(struct log_node *n)
 {
     n->env.fds = fd_cache_new(n->env.fs, n->rules.descriptors_max);
+    n->env.trash = trash_new(n->env.fs, n->env.clock);
     n->fl = flusher_new(&n->env, on_flushed, n);
     n->is_up = true;
     int err = begin_directory(n);
@@ -541,6 +544,22 @@ void log_node_checkpoint(struct log_node *n)
     for (int i = 0; i < n->rules.logs && !simfs_is_off(n->disk); i++) {
         look_at_flushed(n, &n->logs[i]);
     }
+    log_node_end_of_event(n);
+}
+
+static void on_not_removed(void *ctx, const char *path, int err)
+{
+    struct log_node *n = ctx;
+    sim_note(n->s, "%s is not removed: %s", path, err_text(err)); /* a call that was made to fail */
+}
+
+void log_node_empty_trash(struct log_node *n)
+{
+    if (!n->is_up || trash_wait_ms(n->env.trash) > 0) {
+        return;
+    }
+    sim_happened(n->s, "deleted files removed");
+    trash_empty(n->env.trash, on_not_removed, n);
     log_node_end_of_event(n);
 }
 
@@ -614,6 +633,7 @@ static void draw_config(struct sim_rng *rng, struct plog_config *ret)
         .retention_ms = -1,
         .retention_bytes = -1,
         .producer_id_expiration_ms = INT64_C(86400000),
+        .file_delete_delay_ms = sim_rng_between(rng, 0, 200),
         .is_delete_policy = true,
         .preallocate = sim_rng_chance(rng, 150),
     };

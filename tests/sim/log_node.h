@@ -88,5 +88,7 @@ void log_node_read(struct log_node *n);
 void log_node_find(struct log_node *n);
 void log_node_checkpoint(struct log_node *n);
 void log_node_delete_old(struct log_node *n);
+/* What was deleted and has waited long enough goes. */
+void log_node_empty_trash(struct log_node *n);
 
 #endif

@@ -405,6 +405,7 @@ static void on_tick(struct sim_event *ev, void *ctx)
     struct world *w = ctx;
     const struct faults *f = &w->faults;
     log_node_read(w->n);
+    log_node_empty_trash(w->n);
     if (sim_rng_chance(&w->rng, 200)) {
         log_node_find(w->n);
     }
@@ -556,6 +557,7 @@ int main(int argc, char **argv)
         "crash during recovery",
         "torn tail cut",
         "segment deleted",
+        "deleted files removed",
         "append refused by a full disk",
         "flush that failed",
         "search by time",

@@ -13,6 +13,7 @@
 #include "storage/flusher.h"
 #include "storage/log_dir.h"
 #include "storage/plog.h"
+#include "storage/trash.h"
 #include "unit.h"
 
 #define WORLD_DIR "data"
@@ -53,6 +54,7 @@ static inline void world_init(struct world *w)
         .fs = simfs_fs(w->disk),
         .clock = &w->clock.clock,
         .fds = fd_cache_new(simfs_fs(w->disk), 8),
+        .trash = trash_new(simfs_fs(w->disk), &w->clock.clock),
     };
     w->config = (struct plog_config){
         .rules =
@@ -69,6 +71,7 @@ static inline void world_init(struct world *w)
         .index_interval_bytes = 4096,
         .retention_ms = -1,
         .retention_bytes = -1,
+        .file_delete_delay_ms = 60000,
         .producer_id_expiration_ms = INT64_MAX, /* timestamps of tests are small */
     };
     w->how = (struct plog_open){
@@ -105,6 +108,7 @@ static inline void world_release(struct world *w)
     if (w->pl != NULL) {
         world_close(w, false);
     }
+    trash_free(w->env.trash);
     fd_cache_free(w->env.fds);
     simfs_free(w->disk);
 }

@@ -85,7 +85,7 @@ static void a_segment_that_cannot_be_removed_still_counts_as_the_first(void **st
         append_plain(&w, 2, 100); /* three batches in a segment: 0-5, 6-11, 12-17 */
     }
     plog_advance_high_watermark(w.pl, 18);
-    simfs_fail(w.disk, SIMFS_OP_UNLINK, 1, 1, -EIO);
+    simfs_fail(w.disk, SIMFS_OP_RENAME | SIMFS_OP_UNLINK, 1, 2, -EIO);
     assert_int_equal(plog_advance_log_start(w.pl, 6), -EIO);
     assert_true(has_file(&w, WORLD_LOG "00000000000000000000.log"));
     assert_int_equal(offsets_of(&w).log_start, 6);
@@ -146,6 +146,200 @@ static void a_deleted_log_leaves_its_name(void **state)
     world_release(&w);
 }
 
+/* --- file.delete.delay.ms --------------------------------------------------------------------- */
+
+static void not_expected(void *ctx, const char *path, int err)
+{
+    (void)ctx;
+    fail_msg("%s cannot be removed: %d", path, err);
+}
+
+static void count_call(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+/* Seven batches of two records in segments that begin at 0, 6 and 12. */
+static void fill_segments(struct world *w)
+{
+    w->config.segment_bytes = 1000;
+    world_open(w);
+    for (int i = 0; i < 7; i++) {
+        append_plain(w, 2, 100);
+    }
+    plog_advance_high_watermark(w->pl, 14);
+}
+
+static void a_deleted_segment_waits_under_another_name(void **state)
+{
+    (void)state;
+    struct world w;
+    int told = 0;
+    world_init(&w);
+    trash_listen(w.env.trash, count_call, &told);
+    fill_segments(&w);
+    assert_int_equal(trash_wait_ms(w.env.trash), INT64_MAX);
+    assert_int_equal(plog_advance_log_start(w.pl, 6), 0);
+    assert_int_equal(told, 1);
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.log"));
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.log.deleted"));
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.index.deleted"));
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.timeindex.deleted"));
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.index"));
+    assert_int_equal(trash_wait_ms(w.env.trash), 60000);
+    simclock_advance(&w.clock, 59999);
+    trash_empty(w.env.trash, not_expected, NULL);
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.log.deleted"));
+    simclock_advance(&w.clock, 1);
+    assert_int_equal(trash_wait_ms(w.env.trash), 0);
+    trash_empty(w.env.trash, not_expected, NULL);
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.log.deleted"));
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.index.deleted"));
+    assert_int_equal(trash_wait_ms(w.env.trash), INT64_MAX); /* nobody is woken for nothing */
+    assert_int_equal(told, 1);
+    assert_int_equal(check_all_readable(&w), 4);
+    world_release(&w);
+}
+
+/* A topic's own delay counts for its segments; the listener hears only of what comes earlier. */
+static void each_log_has_its_own_delay(void **state)
+{
+    (void)state;
+    struct world w;
+    int told = 0;
+    world_init(&w);
+    trash_listen(w.env.trash, count_call, &told);
+    fill_segments(&w);
+    assert_int_equal(plog_advance_log_start(w.pl, 6), 0);
+    assert_int_equal(told, 1);
+    w.config.file_delete_delay_ms = 100;
+    plog_set_config(w.pl, &w.config);
+    assert_int_equal(plog_advance_log_start(w.pl, 12), 0);
+    assert_int_equal(told, 2);
+    assert_int_equal(trash_wait_ms(w.env.trash), 100);
+    simclock_advance(&w.clock, 100);
+    trash_empty(w.env.trash, not_expected, NULL);
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.log.deleted"));
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000006.log.deleted"));
+    assert_int_equal(trash_wait_ms(w.env.trash), 59900);
+    world_release(&w);
+}
+
+static void truncated_segments_wait_and_their_names_are_free(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    fill_segments(&w);
+    assert_int_equal(plog_truncate_to(w.pl, 6), 0);
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000012.log.deleted"));
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000012.log"));
+    for (int i = 0; i < 5; i++) {
+        append_plain(&w, 2, 90 + i);
+    }
+    flush_log(&w);
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000012.log"));
+    simclock_advance(&w.clock, 60000);
+    trash_empty(w.env.trash, not_expected, NULL);
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000012.log.deleted"));
+    assert_int_equal(check_all_readable(&w), 8);
+    world_reopen(&w, false);
+    assert_int_equal(check_all_readable(&w), 8);
+    world_release(&w);
+}
+
+static void a_reader_under_way_keeps_what_it_has_open(void **state)
+{
+    (void)state;
+    struct world w;
+    struct rope rope;
+    struct plog_read_result rr;
+    enum kafka_error error;
+    struct plog_read how = {
+        .offset = 0, .max_bytes = 10000, .bound = PLOG_TO_LOG_END, .at_least_one = true};
+    world_init(&w);
+    fill_segments(&w);
+    rope_init(&rope);
+    assert_int_equal(plog_read(w.pl, &how, &rope, &rr, &error), 0);
+    assert_int_equal(plog_advance_log_start(w.pl, 12), 0);
+    for (int pass = 0; pass < 2; pass++) {
+        struct rope_run *run = rope_first(&rope);
+        uint8_t *bytes = mem_alloc(run->len);
+        struct batch b;
+        assert_int_equal(fs_pread(run->file, bytes, run->len, run->position), run->len);
+        assert_int_equal(batch_peek(bytes, run->len, &b), 0);
+        assert_true(batch_crc_is_good(&b));
+        mem_free(bytes);
+        simclock_advance(&w.clock, 60000);
+        trash_empty(w.env.trash, not_expected, NULL);
+    }
+    rope_release(&rope);
+    world_release(&w);
+}
+
+static void what_still_waits_goes_at_the_next_start(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    fill_segments(&w);
+    assert_int_equal(plog_advance_log_start(w.pl, 6), 0);
+    w.how.log_start = 6;
+    world_close(&w, true);
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000000.log.deleted"));
+    world_open(&w);
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.log.deleted"));
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.index.deleted"));
+    assert_int_equal(offsets_of(&w).log_start, 6);
+    assert_int_equal(check_all_readable(&w), 4);
+    /* Its time comes, and it is gone already. */
+    simclock_advance(&w.clock, 60000);
+    trash_empty(w.env.trash, not_expected, NULL);
+    world_release(&w);
+}
+
+/* A longer name may want a block that a full disk has not: deleting must free room nevertheless. */
+static void what_cannot_be_renamed_goes_at_once(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    fill_segments(&w);
+    simfs_fail(w.disk, SIMFS_OP_RENAME, 1, 0, -ENOSPC);
+    assert_int_equal(plog_advance_log_start(w.pl, 6), 0);
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.log"));
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000000.log.deleted"));
+    assert_int_equal(trash_wait_ms(w.env.trash), INT64_MAX);
+    simfs_fail(w.disk, 0, 0, 0, 0);
+    world_release(&w);
+}
+
+static void a_deleted_directory_waits_while_its_namesake_lives(void **state)
+{
+    (void)state;
+    struct world w;
+    char path[512];
+    world_init(&w);
+    fill_segments(&w);
+    assert_int_equal(plog_advance_log_start(w.pl, 6), 0);
+    assert_int_equal(plog_mark_deleted(w.pl, path, sizeof(path)), 0);
+    assert_int_equal(plog_close(w.pl, false), 0);
+    trash_put_tree(w.env.trash, path, 70000);
+    trash_tell(w.env.trash);
+    world_open(&w);
+    append_plain(&w, 2, 100);
+    simclock_advance(&w.clock, 60000);
+    trash_empty(w.env.trash, not_expected, NULL); /* by the old name: there is no such file */
+    assert_true(has_file(&w, path));
+    assert_int_equal(check_all_readable(&w), 1);
+    simclock_advance(&w.clock, 10000);
+    trash_empty(w.env.trash, not_expected, NULL);
+    assert_false(has_file(&w, path));
+    assert_int_equal(check_all_readable(&w), 1);
+    assert_int_equal(trash_wait_ms(w.env.trash), INT64_MAX);
+    world_release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +348,13 @@ int main(void)
         cmocka_unit_test(a_segment_that_cannot_be_removed_still_counts_as_the_first),
         cmocka_unit_test(retention_by_size_and_by_time_keeps_the_high_watermark),
         cmocka_unit_test(a_deleted_log_leaves_its_name),
+        cmocka_unit_test(a_deleted_segment_waits_under_another_name),
+        cmocka_unit_test(each_log_has_its_own_delay),
+        cmocka_unit_test(truncated_segments_wait_and_their_names_are_free),
+        cmocka_unit_test(a_reader_under_way_keeps_what_it_has_open),
+        cmocka_unit_test(what_still_waits_goes_at_the_next_start),
+        cmocka_unit_test(what_cannot_be_renamed_goes_at_once),
+        cmocka_unit_test(a_deleted_directory_waits_while_its_namesake_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,7 @@
 #include "net/listener.h"
 #include "storage/fd_cache.h"
 #include "storage/plog.h"
+#include "storage/trash.h"
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -130,7 +131,13 @@ int server_new(struct config *config,
     br->fds = fd_cache_new(fs, min_size(max_size(cached, FD_CACHE_LEAST), FD_CACHE_MOST));
     br->env = mem_zalloc(sizeof(*br->env));
     *br->env = (struct plog_env){
-        .fs = fs, .clock = clock, .logger = logger, .fds = br->fds, .metrics = &br->metrics};
+        .fs = fs,
+        .clock = clock,
+        .logger = logger,
+        .fds = br->fds,
+        .metrics = &br->metrics,
+        .trash = trash_new(fs, clock),
+    };
     br->memory.max = max_i64(config_get_int(config, "jackdaw.memory.max"), 0);
     br->queued.max = max_i64(config_get_int(config, "queued.max.request.bytes"), 0);
     br->answers.max = ANSWERS_BYTES_MAX;
@@ -550,6 +557,7 @@ struct server *server_free(struct server *sv)
         lock_release(&br->fetch_shards[i].lock);
     }
     fd_cache_free(br->fds);
+    trash_free(br->env->trash);
     mem_free(br->env);
     metrics_release(&br->metrics);
     config_free(br->config);

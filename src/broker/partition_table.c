@@ -13,6 +13,8 @@
 #include "broker/log_dirs.h"
 #include "broker/partition.h"
 #include "storage/flusher.h"
+#include "storage/plog.h"
+#include "storage/trash.h"
 
 struct partition_table {
     struct broker *br;
@@ -172,16 +174,21 @@ struct apply {
     bool has_defaults;
 };
 
-static void topic_config(struct apply *a, struct str topic, struct topic_effective *ret)
+static const struct topic_effective *defaults_of(struct apply *a)
 {
     if (!a->has_defaults) {
         config_topic_defaults(a->pt->br->config, a->after, &a->defaults);
         a->has_defaults = true;
     }
+    return &a->defaults;
+}
+
+static void topic_config(struct apply *a, struct str topic, struct topic_effective *ret)
+{
     const struct image_config *own = NULL;
     size_t count = 0;
     image_configs(a->after, CONFIG_RESOURCE_TOPIC, topic, &own, &count);
-    *ret = a->defaults;
+    *ret = *defaults_of(a);
     config_topic_override(own, count, ret);
 }
 
@@ -324,7 +331,8 @@ static void create_partition(struct partition_table *pt,
 struct removal {
     struct job job;
     struct partition *p; /* the table's reference */
-    char path[4200];     /* of the renamed directory; "" none */
+    int64_t delay_ms;
+    char path[4200]; /* of the renamed directory; "" none */
 };
 
 static void run_removal(struct job *j)
@@ -333,20 +341,17 @@ static void run_removal(struct job *j)
     struct broker *br = rm->p->br;
     partition_unref(rm->p);
     if (rm->path[0] != '\0') {
-        int r = fs_remove_tree(br->fs, rm->path);
-        if (r < 0) {
-            LOG_WARN(br->logger, FAC_STORAGE,
-                     "directory %s of a deleted partition cannot be removed: %s; it is tried again "
-                     "at the next start",
-                     rm->path, err_text(r));
-        }
+        trash_put_tree(br->env->trash, rm->path, rm->delay_ms);
+        trash_tell(br->env->trash);
     }
     mem_free(rm);
 }
 
-static void
-remove_partition(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
+/* Its directory waits under another name for as long as the broker's default says, whatever the
+ * topic's own config was: LogManager.deleteLogs. */
+static void remove_partition(struct apply *a, const struct uuid *topic_id, int32_t number)
 {
+    struct partition_table *pt = a->pt;
     lock_take(&pt->lock);
     struct partition *p = find_locked(pt, topic_id, number);
     if (p != NULL) {
@@ -359,6 +364,7 @@ remove_partition(struct partition_table *pt, const struct uuid *topic_id, int32_
     atomic_store_explicit(&p->is_deleted, true, memory_order_release);
     struct removal *rm = mem_zalloc(sizeof(*rm));
     rm->p = p;
+    rm->delay_ms = defaults_of(a)->plog.file_delete_delay_ms;
     if (p->pl != NULL) {
         int r = plog_mark_deleted(p->pl, rm->path, sizeof(rm->path));
         if (r < 0) {
@@ -396,7 +402,7 @@ static void on_topic_deleted(void *ctx, const struct image_topic *t)
 {
     struct apply *a = ctx;
     for (int32_t i = 0; i < t->partitions_count; i++) {
-        remove_partition(a->pt, &t->id, i);
+        remove_partition(a, &t->id, i);
     }
 }
 
@@ -412,7 +418,7 @@ on_topic_changed(void *ctx, const struct image_topic *before, const struct image
         if (has && !had) {
             create_partition(a->pt, &ct, after, i);
         } else if (had && !has) {
-            remove_partition(a->pt, &after->id, i);
+            remove_partition(a, &after->id, i);
         } else if (has && before->partitions[i].leader_epoch != after->partitions[i].leader_epoch) {
             struct partition *p = partition_find(a->pt, &after->id, i);
             if (p != NULL) {

@@ -2,7 +2,7 @@
  * Upkeep of the logs; see upkeep.h. It stands above partitions, directories and the threads that
  * work for them: they know nothing of each other, and it knows all.
  *
- * Kafka: LogManager (cleanupLogs, checkpointRecoveryOffsets), LogDirFailureChannel.
+ * Kafka: LogManager (cleanupLogs, deleteLogs, checkpointRecoveryOffsets), LogDirFailureChannel.
  */
 #include "broker/upkeep.h"
 
@@ -14,12 +14,14 @@
 #include "broker/metadata.h"
 #include "broker/partition.h"
 #include "broker/partition_table.h"
+#include "storage/trash.h"
 
 #define RETENTION_FIRST_MS 30000 /* as Kafka's log.initial.task.delay.ms */
 
 struct upkeep {
     struct broker *br;
     int64_t retention_interval_ms;   /* constant */
+    _Atomic int64_t retention_at_ms; /* machine clock; INT64_MAX: none is due */
     _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint */
     _Atomic bool checkpoint_queued;
     struct job checkpoint_job;
@@ -152,9 +154,9 @@ int64_t upkeep_retention_wait(int64_t now_ms, int64_t interval_ms, int64_t earli
     return earliest_ms == INT64_MAX ? INT64_MAX : max_i64(interval_ms, earliest_ms - now_ms);
 }
 
-int64_t upkeep_pass(void *ctx)
+/* Over all logs; how long until the next one. */
+static int64_t apply_retention(struct upkeep *up)
 {
-    struct upkeep *up = ctx;
     struct broker *br = up->br;
     int64_t earliest_ms = INT64_MAX;
     struct partition **all = NULL;
@@ -181,22 +183,74 @@ int64_t upkeep_pass(void *ctx)
     return upkeep_retention_wait(now_ms, up->retention_interval_ms, earliest_ms);
 }
 
+/* The earliest time that anybody asked for counts. */
+static void note_retention(struct upkeep *up, int64_t wait_ms)
+{
+    int64_t now_ms = clock_mono_ms(up->br->clock);
+    int64_t at_ms = wait_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + wait_ms;
+    int64_t known_ms = atomic_load(&up->retention_at_ms);
+    while (at_ms < known_ms &&
+           !atomic_compare_exchange_weak(&up->retention_at_ms, &known_ms, at_ms)) {
+    }
+}
+
+static void retention_within(struct upkeep *up, int64_t wait_ms)
+{
+    note_retention(up, wait_ms);
+    background_pass_within(up->br->background, wait_ms);
+}
+
 /* Any thread, often: rolls of busy logs come here and find a pass already due within the interval.
  */
 static void on_grown(void *ctx)
 {
     struct upkeep *up = ctx;
-    background_pass_within(up->br->background, up->retention_interval_ms);
+    retention_within(up, up->retention_interval_ms);
 }
 
 void upkeep_retention_soon(struct upkeep *up)
 {
-    background_pass_within(up->br->background, RETENTION_FIRST_MS);
+    retention_within(up, RETENTION_FIRST_MS);
 }
 
 static void on_retention(struct broker *br)
 {
     upkeep_retention_soon(br->upkeep);
+}
+
+/* ---- deleted files ---- */
+
+/* Any thread: something waits for its removal, earlier than what did before. */
+static void on_trash(void *ctx)
+{
+    struct upkeep *up = ctx;
+    if (up->br->background != NULL) {
+        background_pass_within(up->br->background, trash_wait_ms(up->br->env->trash));
+    }
+}
+
+static void on_not_removed(void *ctx, const char *path, int err)
+{
+    struct broker *br = ctx;
+    LOG_WARN(br->logger, FAC_STORAGE,
+             "%s was deleted and cannot be removed: %s; it is tried again at the next start", path,
+             err_text(err));
+}
+
+int64_t upkeep_pass(void *ctx)
+{
+    struct upkeep *up = ctx;
+    struct broker *br = up->br;
+    int64_t now_ms = clock_mono_ms(br->clock);
+    if (atomic_load(&up->retention_at_ms) <= now_ms) {
+        /* Forgotten before the logs are looked at: what happens meanwhile is noted again. */
+        atomic_store(&up->retention_at_ms, INT64_MAX);
+        note_retention(up, apply_retention(up));
+    }
+    trash_empty(br->env->trash, on_not_removed, br);
+    int64_t at_ms = atomic_load(&up->retention_at_ms);
+    int64_t wait_ms = at_ms == INT64_MAX ? INT64_MAX : max_i64(at_ms - now_ms, 0);
+    return min_i64(wait_ms, trash_wait_ms(br->env->trash));
 }
 
 struct upkeep *upkeep_new(struct broker *br)
@@ -205,8 +259,10 @@ struct upkeep *upkeep_new(struct broker *br)
     up->br = br;
     up->retention_interval_ms = config_get_int(br->config, "log.retention.check.interval.ms");
     up->checkpoint_job.run = run_checkpoint;
+    atomic_init(&up->retention_at_ms, INT64_MAX);
     br->env->on_grown = on_grown;
     br->env->on_grown_ctx = up;
+    trash_listen(br->env->trash, on_trash, up);
     br->on_retention = on_retention;
     return up;
 }
@@ -217,6 +273,7 @@ struct upkeep *upkeep_free(struct upkeep *up)
         return NULL;
     }
     up->br->env->on_grown = NULL;
+    trash_listen(up->br->env->trash, NULL, NULL);
     up->br->on_retention = NULL;
     mem_free(up);
     return NULL;

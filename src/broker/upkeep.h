@@ -1,6 +1,7 @@
 /*
  * What a broker does for its logs beside requests: what follows a flush (acknowledgements; a disk
- * that fails; bytes counted towards the next checkpoint), checkpoints, and the passes of retention.
+ * that fails; bytes counted towards the next checkpoint), checkpoints, the passes of retention, and
+ * the removal of what was deleted and has waited for it.
  * It gives background and group_commit the functions that they call: upkeep_pass, upkeep_flushed.
  */
 #ifndef BROKER_UPKEEP_H
@@ -26,7 +27,8 @@ struct upkeep *upkeep_free(struct upkeep *up);
  * something can. Any thread. */
 void upkeep_retention_soon(struct upkeep *up);
 
-/* One pass over all logs (ctx: the upkeep); how long until the next one is due. A worker. */
+/* A pass over all logs when retention is due, and what has to be removed by now (ctx: the upkeep);
+ * how long until there is something to do again. A worker. */
 int64_t upkeep_pass(void *ctx);
 /* The log is on stable storage until there, or why it went offline. After a failed sync the whole
  * directory goes offline, as log_dirs_fail tells: who waits for one of its logs gets

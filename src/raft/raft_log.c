@@ -121,6 +121,7 @@ static int open_plog(struct load *ld)
         .index_interval_bytes = 4096,
         .retention_ms = -1,
         .retention_bytes = -1,
+        .file_delete_delay_ms = 60000, /* KafkaMetadataLog: the default, whatever is set */
         .producer_id_expiration_ms = 86400000,
     };
     struct plog_open how = {

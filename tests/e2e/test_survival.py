@@ -286,22 +286,51 @@ def test_a_promise_of_100_megabytes_costs_nothing(env):
 
 
 def test_retention_deletes_and_the_log_start_survives_a_kill(env):
-    """Small segments and retention.bytes; the oldest records go, reading starts at the new start, also after a kill."""
+    """Small segments and retention.bytes; the oldest records go, reading starts at the new start, also after a kill.
+
+    The files wait as .deleted, and a start removes them."""
     overrides = ['log.segment.bytes=1048576', 'log.retention.check.interval.ms=100', 'log.initial.task.delay.ms=100',
-                 'log.segment.delete.delay.ms=0']
+                 'log.segment.delete.delay.ms=600000']
     with env.broker(*overrides) as broker:
         with client(broker) as c:
             c.create_topic('old', 1, {'retention.bytes': '2097152'})
         write(broker, 'old', 'o', 40, size=200000)
         with client(broker) as c:
             wait_until(lambda: c.list_offset('old', 0, -2)[2] > 0, 'the start moves on', 45)
+        directory = os.path.join(broker.data, 'old-0')
+        wait_until(lambda: '00000000000000000000.timeindex.deleted' in os.listdir(directory), 'its files wait')
+        assert '00000000000000000000.log.deleted' in os.listdir(directory), os.listdir(directory)
         broker.restart(is_clean=False)
+        expect([name for name in os.listdir(directory) if name.endswith('.deleted')], [])
         with client(broker) as c:
             start = c.list_offset('old', 0, -2)[2]
             found = c.read_all('old', 0, start)
         assert start > 0, 'the start went back'
         expect([offset for offset, _, _ in found], list(range(start, 40)))
         expect(found[-1][2], value_of('o', 39, 200000))
+
+
+def test_a_deleted_topic_waits_under_another_name(env):
+    """log.segment.delete.delay.ms of 700: its directory is renamed, stays, and goes by itself; its namesake stays."""
+    with env.broker('log.segment.delete.delay.ms=700') as broker:
+        def waiting():
+            return [name for name in os.listdir(broker.data) if name.startswith('t-0.') and name.endswith('-delete')]
+        with client(broker) as c:
+            c.create_topic('t', 1, {'file.delete.delay.ms': '0'})
+            expect(c.produce('t', 0, batch([b'old'])), 0)
+            began = time.monotonic()
+            c.delete_topic('t')
+            expect([len(name) for name in waiting()], [len('t-0.') + 32 + len('-delete')])
+            c.create_topic('t', 1)
+            expect(c.produce('t', 0, batch([b'new'])), 0)
+            wait_until(lambda: not waiting(), 'the directory goes')
+            assert time.monotonic() - began >= 0.7, 'it went too early'
+            expect([value for _, _, value in c.read_all('t', 0)], [b'new'])
+            c.delete_topic('t')
+        expect(broker.stop(), 0)
+        expect(len(waiting()), 1)  # a stop does not wait
+        broker.start()
+        expect(waiting(), [])
 
 
 def test_a_topic_that_is_deleted_while_its_flush_is_due_lets_the_broker_stop(env):

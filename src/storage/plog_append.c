@@ -480,55 +480,69 @@ int plog_append_as_leader(struct plog *pl,
 
 /* --- as follower ------------------------------------------------------------------------------ */
 
-/* All batches whole, good and in order, before the first is staged. */
-static int check_follower_bytes(const uint8_t *bytes, size_t size, int64_t log_end)
+struct incoming {
+    struct batch b;
+    struct txn_marker marker;
+    bool has_marker;
+};
+
+/* The batches of these bytes, when all of them are whole, good and in order: before the first is
+ * staged. `ret` (owned by the caller in any case) grows. */
+static int
+read_incoming(const uint8_t *bytes, size_t size, struct incoming **ret, size_t *ret_count)
 {
+    size_t cap = 0;
+    int64_t next = 0;
     while (size > 0) {
-        struct batch b;
-        struct txn_marker marker;
-        int err = batch_peek(bytes, size, &b);
-        if (err >= 0 && !batch_crc_is_good(&b)) {
+        *ret = mem_grow(*ret, &cap, *ret_count + 1, sizeof(**ret));
+        struct incoming *in = &(*ret)[*ret_count];
+        int err = batch_peek(bytes, size, &in->b);
+        if (err >= 0 && !batch_crc_is_good(&in->b)) {
             err = ERR_CORRUPT;
         }
-        if (err >= 0 && (b.base_offset < log_end || b.last_offset_delta < 0)) {
+        if (err >= 0 && (in->b.base_offset < next || in->b.last_offset_delta < 0 ||
+                         in->b.base_offset >= INT64_MAX - in->b.last_offset_delta)) {
             err = ERR_BAD_ARGUMENT;
         }
-        if (err >= 0 && batch_is_control(&b) && b.producer_id >= 0) {
-            err = txn_marker_read(&b, &marker);
+        if (err >= 0) {
+            in->has_marker = batch_is_control(&in->b) && in->b.producer_id >= 0;
+            err = in->has_marker ? txn_marker_read(&in->b, &in->marker) : 0;
         }
         if (err < 0) {
             return err;
         }
-        log_end = batch_last_offset(&b) + 1;
-        bytes += b.size;
-        size -= b.size;
+        next = batch_last_offset(&in->b) + 1;
+        bytes += in->b.size;
+        size -= in->b.size;
+        ++*ret_count;
     }
     return 0;
 }
 
-int plog_append_as_follower(struct plog *pl, struct blob *blob, const uint8_t *bytes, size_t size)
+static int
+stage_incoming(struct plog *pl, struct blob *blob, const struct incoming *in, size_t count)
 {
     int64_t now_ms = clock_now_ms(pl->env->clock);
-    lock_take(&pl->lock);
-    int err = check_follower_bytes(bytes, size, pl->log_end);
-    while (err >= 0 && size > 0) {
-        struct batch b;
-        struct txn_marker marker;
-        bool is_marker = false;
-        err = batch_peek(bytes, size, &b);
-        if (err >= 0 && batch_is_control(&b) && b.producer_id >= 0) {
-            is_marker = true;
-            err = txn_marker_read(&b, &marker);
-        }
+    int err = count > 0 && in[0].b.base_offset < pl->log_end ? ERR_BAD_ARGUMENT : 0;
+    for (size_t i = 0; i < count && err >= 0; i++) {
+        err = make_room(pl, &in[i].b, now_ms);
         if (err >= 0) {
-            err = make_room(pl, &b, now_ms);
-        }
-        if (err >= 0) {
-            stage(pl, blob, bytes, &b, is_marker ? &marker : NULL);
-            bytes += b.size;
-            size -= b.size;
+            stage(pl, blob, in[i].b.bytes, &in[i].b, in[i].has_marker ? &in[i].marker : NULL);
         }
     }
-    lock_give(&pl->lock);
+    return err;
+}
+
+int plog_append_as_follower(struct plog *pl, struct blob *blob, const uint8_t *bytes, size_t size)
+{
+    struct incoming *in = NULL;
+    size_t count = 0;
+    int err = read_incoming(bytes, size, &in, &count);
+    if (err >= 0) {
+        lock_take(&pl->lock);
+        err = stage_incoming(pl, blob, in, count);
+        lock_give(&pl->lock);
+    }
+    mem_free(in);
     return err;
 }

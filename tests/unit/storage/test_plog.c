@@ -665,6 +665,23 @@ static void a_follower_takes_batches_as_they_are(void **state)
     spoilt->data[b.size - 1] ^= 1;
     assert_int_equal(plog_append_as_follower(w.pl, spoilt, spoilt->data, b.size), ERR_CORRUPT);
     assert_false(plog_has_staged(w.pl));
+    batch_stamp_offset(blob->data, INT64_MAX - 2);
+    assert_int_equal(plog_append_as_follower(w.pl, blob, blob->data, b.size), ERR_BAD_ARGUMENT);
+    /* of two batches none when the second is not good, or not behind the first */
+    struct blob *two = blob_new(2 * b.size);
+    batch_stamp_offset(blob->data, 103);
+    memcpy(two->data, blob->data, b.size);
+    memcpy(two->data + b.size, blob->data, b.size);
+    assert_int_equal(plog_append_as_follower(w.pl, two, two->data, 2 * b.size), ERR_BAD_ARGUMENT);
+    batch_stamp_offset(two->data + b.size, 110);
+    two->data[2 * b.size - 1] ^= 1;
+    assert_int_equal(plog_append_as_follower(w.pl, two, two->data, 2 * b.size), ERR_CORRUPT);
+    assert_false(plog_has_staged(w.pl));
+    two->data[2 * b.size - 1] ^= 1;
+    assert_int_equal(plog_append_as_follower(w.pl, two, two->data, 2 * b.size), 0);
+    assert_int_equal(plog_write(w.pl, &written), 0);
+    assert_int_equal(written, 113);
+    blob_unref(two);
     blob_unref(blob);
     blob_unref(spoilt);
     world_release(&w);

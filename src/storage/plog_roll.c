@@ -441,12 +441,9 @@ int64_t plog_next_expiry(struct plog *pl)
     lock_take(&pl->lock);
     if (!pl->is_offline) {
         at_ms = first_segment_expiry(pl);
-        hmap_foreach (node, &pl->producers.map) {
-            const struct producer_entry *pe = container_of(node, struct producer_entry, node);
-            if (pe->txn_first_offset < 0 && pl->config.producer_id_expiration_ms > 0) {
-                at_ms = min_i64(
-                    at_ms, add_or_never(pe->last_timestamp, pl->config.producer_id_expiration_ms));
-            }
+        int64_t oldest = producer_state_oldest(&pl->producers);
+        if (oldest != INT64_MAX && pl->config.producer_id_expiration_ms > 0) {
+            at_ms = min_i64(at_ms, add_or_never(oldest, pl->config.producer_id_expiration_ms));
         }
     }
     lock_give(&pl->lock);

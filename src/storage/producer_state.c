@@ -38,6 +38,7 @@ void producer_state_init(struct producer_state *ps, uint64_t seed, _Atomic int64
     *ps = (struct producer_state){.shared = shared};
     hmap_init(&ps->map, seed);
     list_init(&ps->used);
+    timers_init(&ps->idle);
 }
 
 static void count_shared(struct producer_state *ps, int64_t delta)
@@ -52,12 +53,14 @@ static void remove_entry(struct producer_state *ps, struct producer_entry *pe)
 {
     hmap_remove(&ps->map, &pe->node);
     list_remove(&pe->used);
+    timers_disarm(&ps->idle, &pe->idle);
     count_shared(ps, -1);
     mem_free(pe);
 }
 
 void producer_state_clear(struct producer_state *ps)
 {
+    timers_release(&ps->idle);
     hmap_foreach (node, &ps->map) {
         remove_entry(ps, container_of(node, struct producer_entry, node));
     }
@@ -113,14 +116,29 @@ static struct producer_entry *add_entry(struct producer_state *ps, int64_t produ
     return pe;
 }
 
+/* After a change: its place among those that can expire. Timestamps are the clients', so that the
+ * order of use is another one. */
+static void place_idle(struct producer_state *ps, struct producer_entry *pe)
+{
+    if (pe->txn_first_offset >= 0) {
+        timers_disarm(&ps->idle, &pe->idle);
+    } else if (!timer_is_armed(&pe->idle) || pe->idle.deadline_ms != pe->last_timestamp) {
+        timers_arm(&ps->idle, &pe->idle, pe->last_timestamp);
+    }
+}
+
 /* What the entry says; it stays in its places. */
-static void set_entry(struct producer_entry *pe, const struct producer_entry *what)
+static void
+set_entry(struct producer_state *ps, struct producer_entry *pe, const struct producer_entry *what)
 {
     struct hmap_node node = pe->node;
     struct list used = pe->used;
+    struct timer idle = pe->idle;
     *pe = *what;
     pe->node = node;
     pe->used = used;
+    pe->idle = idle;
+    place_idle(ps, pe);
 }
 
 static void touch_entry(struct producer_state *ps, struct producer_entry *pe)
@@ -406,6 +424,7 @@ void producer_state_apply(struct producer_state *ps,
     } else {
         began_txn = apply_data(ps, pe, b);
     }
+    place_idle(ps, pe);
     if (undo != NULL) {
         undo->began_txn = began_txn;
         undo->completed = *ret_completed;
@@ -431,7 +450,7 @@ void producer_state_revert(struct producer_state *ps, const struct producer_undo
         remove_entry(ps, pe);
         return;
     }
-    set_entry(pe, &undo->before);
+    set_entry(ps, pe, &undo->before);
 }
 
 static bool is_expired(const struct producer_entry *pe, int64_t now_ms, int64_t expiration_ms)
@@ -442,14 +461,20 @@ static bool is_expired(const struct producer_entry *pe, int64_t now_ms, int64_t 
 size_t producer_state_expire(struct producer_state *ps, int64_t now_ms, int64_t expiration_ms)
 {
     size_t count = 0;
-    hmap_foreach (node, &ps->map) {
-        struct producer_entry *pe = container_of(node, struct producer_entry, node);
-        if (is_expired(pe, now_ms, expiration_ms)) {
-            remove_entry(ps, pe);
-            count++;
+    while (ps->idle.count > 0) {
+        struct producer_entry *pe = container_of(ps->idle.heap[0], struct producer_entry, idle);
+        if (!is_expired(pe, now_ms, expiration_ms)) {
+            break;
         }
+        remove_entry(ps, pe);
+        count++;
     }
     return count;
+}
+
+int64_t producer_state_oldest(const struct producer_state *ps)
+{
+    return timers_next(&ps->idle);
 }
 
 void producer_state_trim(struct producer_state *ps, size_t count)
@@ -530,7 +555,7 @@ decode_entry(struct producer_state *ps, const uint8_t *from, int64_t now_ms, int
     if (at == NULL) {
         at = add_entry(ps, pe.producer_id);
     }
-    set_entry(at, &pe);
+    set_entry(ps, at, &pe);
     if (pe.txn_first_offset >= 0) {
         txns_insert(&ps->ongoing, (struct open_txn){
                                       .first_offset = pe.txn_first_offset,

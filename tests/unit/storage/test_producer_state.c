@@ -312,6 +312,73 @@ static void idle_producers_expire_but_not_within_a_transaction(void **state)
     producer_state_release(&ps);
 }
 
+/* By the definition, over all of them. */
+static void check_oldest(const struct producer_state *ps)
+{
+    int64_t oldest = INT64_MAX;
+    size_t idle = 0;
+    hmap_foreach (node, &ps->map) {
+        const struct producer_entry *pe = container_of(node, struct producer_entry, node);
+        if (pe->txn_first_offset < 0) {
+            oldest = min_i64(oldest, pe->last_timestamp);
+            idle++;
+        }
+    }
+    assert_int_equal(producer_state_oldest(ps), oldest);
+    assert_int_equal(ps->idle.count, idle);
+}
+
+static struct batch draw_batch(uint64_t *random, int64_t base)
+{
+    int64_t pid = (int64_t)(sim_random(random) % 40);
+    bool is_txn = pid % 3 == 0;
+    struct batch b = is_txn ? txn_data(pid, 0, 0, base) : data(pid, 0, 0, 1, base);
+    b.max_timestamp = (int64_t)(sim_random(random) % 1000); /* clients say what they like */
+    return b;
+}
+
+/* A history of batches, markers, undos, expirations and snapshots, compared with a walk over all
+ * producers after each step. */
+static void the_one_that_expires_first_is_always_known(void **state)
+{
+    (void)state;
+    struct producer_state ps;
+    uint64_t random = 7;
+    producer_state_init(&ps, 1, NULL);
+    for (int64_t base = 0; base < 4000; base++) {
+        struct producer_undo undo;
+        struct completed_txn completed;
+        struct batch b = draw_batch(&random, base);
+        uint64_t what = sim_random(&random) % 16;
+        struct txn_marker marker = commit;
+        if (what == 0 && b.producer_id % 3 == 0) {
+            marker.timestamp = b.max_timestamp;
+            b = end_batch(b.producer_id, 0, base);
+        }
+        bool is_marker = batch_is_control(&b);
+        producer_state_apply(&ps, &b, is_marker ? &marker : NULL, &undo, &completed);
+        check_oldest(&ps);
+        if (what == 1) {
+            producer_state_revert(&ps, &undo);
+        } else if (what == 2) {
+            size_t before = ps.map.count;
+            size_t gone = producer_state_expire(&ps, 1000, 950);
+            assert_int_equal(ps.map.count, before - gone);
+            assert_true(producer_state_oldest(&ps) > 50);
+        } else if (what == 3 && base % 8 == 0) {
+            uint8_t *bytes;
+            size_t len;
+            producer_state_encode(&ps, &bytes, &len);
+            assert_int_equal(producer_state_decode(&ps, bytes, len, 0, INT64_MAX), 0);
+            mem_free(bytes);
+        }
+        check_oldest(&ps);
+    }
+    producer_state_clear(&ps);
+    check_oldest(&ps);
+    producer_state_release(&ps);
+}
+
 static void those_that_wrote_least_lately_are_forgotten_when_there_are_too_many(void **state)
 {
     (void)state;
@@ -350,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_is_kafkas_byte_for_byte),
         cmocka_unit_test(a_damaged_snapshot_is_refused),
         cmocka_unit_test(idle_producers_expire_but_not_within_a_transaction),
+        cmocka_unit_test(the_one_that_expires_first_is_always_known),
         cmocka_unit_test(those_that_wrote_least_lately_are_forgotten_when_there_are_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -433,15 +433,19 @@ static int load(struct metadata *md, const char *dir, char *ret_error, size_t er
     return 0;
 }
 
-/* The records that begin the cluster, or nothing; an open transaction of the last leader is ended.
- */
+/* The records that begin the cluster, or nothing; an open transaction of the last leader is ended
+ * first. Where that was the one that begins the cluster nothing has begun yet: Kafka 4.4 ends its
+ * process here and goes on with the same records at the next start. */
 static int begin_cluster(struct metadata *md, struct meta_records *records)
 {
     if (image_is_in_transaction(md->newest)) {
-        int r = bootstrap_abort_transaction(records, STR("the leader changed"));
-        return r < 0 ? r : write_records(md, records);
+        int r = bootstrap_abort_transaction(records);
+        r = r < 0 ? r : write_records(md, records);
+        if (r < 0) {
+            return r;
+        }
     }
-    if (image_offset(md->newest) >= 0) {
+    if (image_feature_level(md->newest, STR(METADATA_VERSION)) > 0) {
         return 0;
     }
     const struct view *first;

@@ -122,10 +122,10 @@ int bootstrap_cluster(struct meta_records *mr,
     return r;
 }
 
-int bootstrap_abort_transaction(struct meta_records *mr, struct str reason)
+int bootstrap_abort_transaction(struct meta_records *mr)
 {
     struct abort_transaction_record rec = abort_transaction_record_default;
-    rec.reason = reason;
+    rec.reason = STR("Controller failover");
     return meta_records_add(mr, &abort_transaction_record_msg, 0, &rec);
 }
 

@@ -43,7 +43,7 @@ must_check int bootstrap_cluster(struct meta_records *mr,
                                  struct str min_insync_replicas);
 
 /* A new leader ends the transaction that its predecessor left open (image_is_in_transaction). */
-must_check int bootstrap_abort_transaction(struct meta_records *mr, struct str reason);
+must_check int bootstrap_abort_transaction(struct meta_records *mr);
 
 struct bootstrap_node {
     int32_t id;

@@ -15,9 +15,11 @@
 #include "broker/metadata.h"
 #include "broker/partition.h"
 #include "broker/partition_table.h"
+#include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "meta/features.h"
 #include "net/loop.h"
+#include "raft/raft_node.h"
 #include "simclock.h"
 #include "simfs.h"
 #include "storage/fd_cache.h"
@@ -314,6 +316,73 @@ static void an_empty_directory_becomes_a_cluster_of_one(void **state)
     close_broker(w, true);
 }
 
+static int note_nothing(void *ctx unused_ok,
+                        struct view value unused_ok,
+                        int64_t offset unused_ok,
+                        int32_t epoch unused_ok)
+{
+    return 0;
+}
+
+/* The directory is formatted, and a leader has written the begin of the first transaction. */
+static void begin_half(struct world *w)
+{
+    prepare(w);
+    assert_int_equal(metadata_format(&w->br, w->error, sizeof(w->error)), 0);
+    const struct raft_node_options options = {
+        .env = &w->env,
+        .dir = "/data",
+        .node_id = 1,
+        .directory_id = w->br.directory_id,
+        .segment_bytes = 1 << 20,
+        .segment_ms = INT64_MAX,
+        .snapshot_bytes = 1 << 20,
+        .retention_bytes = -1,
+        .retention_ms = -1,
+        .is_first_start = true,
+        .on_record = note_nothing,
+    };
+    char error[RAFT_NODE_ERROR_BYTES];
+    struct raft_node *rn;
+    assert_int_equal(raft_node_open(&options, error, &rn), 0);
+    assert_int_equal(raft_node_lead(rn), 0);
+    struct arena arena = {0};
+    struct meta_records records;
+    meta_records_init(&records, &arena);
+    const struct view *features;
+    size_t count;
+    raft_node_bootstrap(rn, &features, &count);
+    assert_int_equal(bootstrap_cluster(&records, features, count, STR("1")), 0);
+    int64_t offset;
+    assert_int_equal(raft_node_append(rn, records.items, 3, &offset), 0);
+    assert_int_equal(raft_node_flush(rn, &offset), 0);
+    assert_int_equal(raft_node_close(rn, false), 0);
+    arena_release(&arena);
+    w->lp = loop_free(w->lp);
+    fd_cache_free(w->env.fds);
+}
+
+static void a_cluster_that_was_begun_half_is_begun_again(void **state)
+{
+    struct world *w = *state;
+    begin_half(w);
+    for (int life = 0; life < 2; life++) {
+        open_again(w);
+        struct image *im = metadata_image(w->md);
+        assert_false(image_is_in_transaction(im));
+        assert_int_equal(image_feature_level(im, STR(METADATA_VERSION)), METADATA_VERSION_LATEST);
+        assert_int_equal(image_feature_level(im, STR("transaction.version")), 2);
+        assert_true(str_is(
+            image_config_value(im, CONFIG_RESOURCE_BROKER, STR(""), STR("min.insync.replicas")),
+            "1"));
+        /* The leader's batch of three and the half of the transaction, then at the second start
+         * the leader's record, the abort, nine records, and the controller's registration. */
+        assert_true(life > 0 || w->br.broker_epoch == 6 + 1 + 1 + 9 + 1);
+        image_unref(im);
+        close_broker(w, false);
+    }
+}
+
 static void jobs_that_wait_together_share_one_sync(void **state)
 {
     struct world *w = *state;
@@ -576,6 +645,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_empty_directory_becomes_a_cluster_of_one),
+        TEST(a_cluster_that_was_begun_half_is_begun_again),
         TEST(jobs_that_wait_together_share_one_sync),
         TEST(a_job_sees_what_was_decided_before_it),
         TEST(what_was_answered_survives_a_power_cut),

@@ -200,6 +200,15 @@ static void set_share(struct server *sv, const struct config_view *view, size_t 
     conn_share_set(sv->shares[index], &rules);
 }
 
+static void cordon(struct broker *br, const struct config_view *view)
+{
+    enum config_source source;
+    const struct config_row *row = config_table_find_broker(STR("cordoned.log.dirs"));
+    if (br->log_dirs != NULL) {
+        log_dirs_cordon(br->log_dirs, config_view_text(view, row, &source));
+    }
+}
+
 /* What a broker's config may change while it runs, and at the start when its listeners are bound.
  */
 static void apply_configs(struct broker *br, const struct image *im)
@@ -210,6 +219,7 @@ static void apply_configs(struct broker *br, const struct image *im)
     for (size_t i = 0; i < br->listeners_count; i++) {
         set_share(sv, &view, i);
     }
+    cordon(br, &view);
     struct str overrides;
     int r = set_overrides(sv, &view, &overrides);
     if (r < 0) {
@@ -426,6 +436,8 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
     if (r < 0) {
         return r;
     }
+    struct config_view view = config_view_of(br->config, NULL);
+    cordon(br, &view);
     br->partitions = partition_table_new(br);
     sv->background_runs = true; /* some of them, when one could not be started */
     r = start_upkeep(br);

@@ -488,19 +488,24 @@ static enum kafka_error check_cordoned(const struct config *c,
     struct str *dirs;
     size_t dirs_count;
     config_get_list(c, "log.dirs", arena, &dirs, &dirs_count);
-    struct str rest = find_value(configs, count, "cordoned.log.dirs");
+    bool *is_named = arena_alloc(arena, dirs_count + 1);
+    memset(is_named, 0, dirs_count + 1);
+    struct str all = find_value(configs, count, "cordoned.log.dirs");
+    struct str rest = str_is(str_trim(all), "*") ? STR("") : all;
     struct str item;
     while (rest.len > 0 && str_split(&rest, ',', &item)) {
         struct str dir = str_trim(item);
-        bool is_known = str_is(dir, "*");
-        for (size_t i = 0; i < dirs_count; i++) {
-            is_known |= str_equal(dirs[i], dir);
+        size_t i = 0;
+        while (i < dirs_count && !str_equal(dirs[i], dir)) {
+            i++;
         }
-        if (!is_known) {
+        if (i == dirs_count || is_named[i]) {
             SHOWN(shown);
             return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
-                          "cordoned.log.dirs: %s is not one of log.dirs.", str_escape(&shown, dir));
+                          "cordoned.log.dirs: %s is %s.", str_escape(&shown, dir),
+                          i == dirs_count ? "not one of log.dirs" : "named twice");
         }
+        is_named[i] = true;
     }
     return KAFKA_ERROR_NONE;
 }

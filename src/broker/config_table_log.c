@@ -20,7 +20,7 @@ static const struct config_row log_rows[] = {
                "Codec in which batches are stored; producer keeps what the producer chose."),
     CONFIG_ROW(INT, "compression.zstd.level", "3", BETWEEN(-131072, 22), CLUSTER, EFFECT, PUBLIC,
                "Level for batches that the broker compresses with zstd."),
-    CONFIG_ROW(LIST, "cordoned.log.dirs", "", VALUES, PER_BROKER, NO_EFFECT, PUBLIC,
+    CONFIG_ROW(LIST, "cordoned.log.dirs", "", VALUES, PER_BROKER, EFFECT, PUBLIC,
                "Log directories that get no new partitions; * means all."),
     CONFIG_ROW(INT, "default.replication.factor", "1", ANY, READ_ONLY, EFFECT, PUBLIC,
                "Replication factor of topics that are created without one."),

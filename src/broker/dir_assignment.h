@@ -1,7 +1,8 @@
 /*
  * Tells the metadata log in which directory the logs of this broker's partitions lie (KIP-858:
  * AssignReplicasToDirs). The controller knows it beforehand where there is one directory; where
- * there are several the broker chooses, and says so afterwards.
+ * there are several the broker chooses, and says so afterwards; and so it does with directories
+ * that are cordoned (KIP-1066).
  *
  * The metadata thread; before it runs, whoever starts the broker.
  */
@@ -13,6 +14,7 @@
 
 struct broker;
 struct dir_assignment;
+struct image;
 
 struct dir_assignment *dir_assignment_new(struct broker *br);
 struct dir_assignment *dir_assignment_free(struct dir_assignment *da); /* NULL: nothing */
@@ -22,6 +24,8 @@ void dir_assignment_add(struct dir_assignment *da,
                         const struct uuid *topic_id,
                         int32_t number,
                         const struct uuid *directory);
+/* To be told, where this image does not know it: the directories that are cordoned now. */
+void dir_assignment_cordon(struct dir_assignment *da, const struct image *im);
 /* Hands what was added to the metadata thread. Nothing happens while there is none. */
 void dir_assignment_send(struct dir_assignment *da);
 

@@ -64,6 +64,7 @@ static void describe_dir(struct request *rq,
 {
     *out = describe_log_dirs_response_describe_log_dirs_result_default;
     out->log_dir = str_from(dir->path);
+    out->is_cordoned = dir->is_cordoned;
     if (dir->ld == NULL || atomic_load(&dir->is_offline)) {
         out->error_code = KAFKA_ERROR_KAFKA_STORAGE_ERROR;
         return;

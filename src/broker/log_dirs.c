@@ -129,6 +129,66 @@ static bool is_online(const struct log_dir_entry *dir)
     return dir->ld != NULL && !atomic_load(&dir->is_offline);
 }
 
+static bool names(struct str paths, const char *path)
+{
+    struct str item;
+    while (paths.len > 0 && str_split(&paths, ',', &item)) {
+        struct str name = str_trim(item);
+        if (str_is(name, "*") || str_is(name, path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void log_dirs_cordon(struct log_dirs *lds, struct str paths)
+{
+    for (size_t i = 0; i < lds->count; i++) {
+        /* Relaxed: a hint about where to put what is new. */
+        atomic_store_explicit(&lds->entries[i].is_cordoned, names(paths, lds->entries[i].path),
+                              memory_order_relaxed);
+    }
+}
+
+/* Kafka's order of ids: as two signed numbers. */
+static int compare_ids(const void *a, const void *b)
+{
+    const struct uuid *ids[2] = {a, b};
+    for (size_t half = 0; half < 16; half += 8) {
+        int64_t left = (int64_t)load_be64(ids[0]->bytes + half);
+        int64_t right = (int64_t)load_be64(ids[1]->bytes + half);
+        if (left != right) {
+            return left < right ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+int32_t
+log_dirs_ids(struct log_dirs *lds, bool is_cordoned_only, struct arena *arena, struct uuid **ret)
+{
+    struct uuid *ids = arena_alloc(arena, (lds->count + 1) * sizeof(ids[0]));
+    size_t count = 0;
+    for (size_t i = 0; i < lds->count; i++) {
+        const struct log_dir_entry *dir = &lds->entries[i];
+        if (!atomic_load(&dir->is_offline) && (!is_cordoned_only || dir->is_cordoned)) {
+            ids[count++] = dir->directory_id;
+        }
+    }
+    qsort(ids, count, sizeof(ids[0]), compare_ids);
+    *ret = ids;
+    return (int32_t)count;
+}
+
+/* Is this a better place for new files? One that is not cordoned, then the one with fewer logs. */
+static bool is_better(const struct log_dir_entry *dir, const struct log_dir_entry *than)
+{
+    if (than == NULL || dir->is_cordoned != than->is_cordoned) {
+        return than == NULL || than->is_cordoned;
+    }
+    return dir->partitions < than->partitions;
+}
+
 static struct log_dir_entry *find_files(struct log_dirs *lds, struct str topic, int32_t partition)
 {
     char name[300];
@@ -161,7 +221,7 @@ static struct log_dir_entry *choose(struct log_dirs *lds, const struct uuid *wan
         if (wanted != NULL && uuid_equal(&dir->directory_id, wanted)) {
             return dir;
         }
-        if (best == NULL || dir->partitions < best->partitions) {
+        if (is_better(dir, best)) {
             best = dir;
         }
     }

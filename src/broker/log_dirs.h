@@ -20,6 +20,7 @@ struct log_dir_entry {
     struct uuid directory_id;
     size_t partitions; /* placed here */
     _Atomic bool is_offline;
+    _Atomic bool is_cordoned; /* it gets no new partitions while another one is not */
 };
 
 /* Opens all directories; formats nothing. ret_error: one line for a person. */
@@ -45,6 +46,12 @@ void log_dirs_sweep(struct log_dirs *lds, const struct image *im);
  * sync would not tell. It goes offline, with a line in the log; the caller takes its logs offline
  * too. NULL: it was offline already. Any thread. */
 const struct log_dir_entry *log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err);
+/* cordoned.log.dirs: paths separated by commas, or "*". Blocks nobody; any thread. */
+void log_dirs_cordon(struct log_dirs *lds, struct str paths);
+/* The ids of directories that are online, of all or of the cordoned ones, in the order in which
+ * Kafka registers them; in the arena. */
+int32_t
+log_dirs_ids(struct log_dirs *lds, bool is_cordoned_only, struct arena *arena, struct uuid **ret);
 /* The log starts alone: of what was forgotten, or of these logs of one directory. Blocking. */
 void log_dirs_save_starts(struct log_dirs *lds);
 void log_dirs_note_starts(struct log_dirs *lds,

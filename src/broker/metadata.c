@@ -491,29 +491,6 @@ static int32_t controller_endpoints(const struct metadata *md, struct image_endp
     return count;
 }
 
-/* Directories that are online, with their ids in byte order as Kafka registers them. */
-static int compare_ids(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct uuid));
-}
-
-static int32_t online_directories(struct metadata *md, struct uuid **ret)
-{
-    struct log_dir_entry *entries;
-    size_t count;
-    log_dirs_entries(md->br->log_dirs, &entries, &count);
-    struct uuid *ids = arena_alloc(&md->arena, (count + 1) * sizeof(ids[0]));
-    int32_t online = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!atomic_load(&entries[i].is_offline)) {
-            ids[online++] = entries[i].directory_id;
-        }
-    }
-    qsort(ids, (size_t)online, sizeof(ids[0]), compare_ids);
-    *ret = ids;
-    return online;
-}
-
 /* Did the last life of this broker end as it should, in every directory? Then the marker names its
  * epoch. */
 static bool was_clean(struct metadata *md)
@@ -539,7 +516,7 @@ static int register_node(struct metadata *md, struct meta_records *records)
     struct image_endpoint *endpoints =
         arena_alloc(&md->arena, ENDPOINTS_MAX * sizeof(endpoints[0]));
     struct uuid *directories;
-    int32_t directories_count = online_directories(md, &directories);
+    int32_t directories_count = log_dirs_ids(br->log_dirs, false, &md->arena, &directories);
     struct bootstrap_node controller = {
         .id = br->node_id,
         .incarnation_id = br->incarnation_id,

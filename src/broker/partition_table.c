@@ -11,6 +11,7 @@
 #include "broker/dir_assignment.h"
 #include "broker/group_commit.h"
 #include "broker/log_dirs.h"
+#include "broker/metadata.h"
 #include "broker/partition.h"
 #include "storage/flusher.h"
 #include "storage/plog.h"
@@ -133,7 +134,11 @@ static void settle(struct partition_table *pt, bool is_end)
 void partition_table_settle(struct partition_table *pt)
 {
     settle(pt, false);
-    dir_assignment_send(pt->dirs); /* of the first image, which came before the metadata thread */
+    /* Of the first image, which came before the metadata thread. */
+    struct image *im = metadata_image(pt->br->metadata);
+    dir_assignment_cordon(pt->dirs, im);
+    image_unref(im);
+    dir_assignment_send(pt->dirs);
 }
 
 /* A clean stop syncs the logs in one round; what closing them writes beside them, and the
@@ -475,6 +480,7 @@ static void on_config_changed(void *ctx, enum config_resource_type type, struct 
         if (a->pt->br->on_configs != NULL) {
             a->pt->br->on_configs(a->pt->br, a->after);
         }
+        dir_assignment_cordon(a->pt->dirs, a->after);
         apply_config_to_all(a);
     }
 }

@@ -208,8 +208,7 @@ int bootstrap_register_broker(struct meta_records *mr,
 int bootstrap_change_broker(struct meta_records *mr,
                             int32_t id,
                             int64_t broker_epoch,
-                            enum bootstrap_change change,
-                            int16_t metadata_version)
+                            enum bootstrap_change change)
 {
     struct broker_registration_change_record rec = broker_registration_change_record_default;
     rec.broker_id = id;
@@ -226,13 +225,28 @@ int bootstrap_change_broker(struct meta_records *mr,
         rec.in_controlled_shutdown = 1;
         version = 1;
         break;
-    case BOOTSTRAP_NO_CORDONED_DIRS:
-        if (metadata_version < METADATA_VERSION_4_3_IV0) {
-            return 0;
-        }
-        rec.cordoned_log_dirs.count = 0; /* empty, not null */
-        version = 3;
-        break;
     }
     return meta_records_add(mr, &broker_registration_change_record_msg, version, &rec);
+}
+
+int bootstrap_cordon(struct meta_records *mr,
+                     int32_t id,
+                     int64_t broker_epoch,
+                     const struct uuid *directories,
+                     int32_t count,
+                     int16_t metadata_version)
+{
+    if (metadata_version < METADATA_VERSION_4_3_IV0) {
+        return 0;
+    }
+    struct broker_registration_change_record rec = broker_registration_change_record_default;
+    size_t bytes = to_size(count) * sizeof(directories[0]);
+    rec.broker_id = id;
+    rec.broker_epoch = broker_epoch;
+    rec.cordoned_log_dirs.count = count; /* empty is not null */
+    rec.cordoned_log_dirs.items = arena_alloc(mr->arena, bytes + 1);
+    if (bytes > 0) {
+        memcpy(rec.cordoned_log_dirs.items, directories, bytes);
+    }
+    return meta_records_add(mr, &broker_registration_change_record_msg, 3, &rec);
 }

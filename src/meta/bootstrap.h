@@ -67,12 +67,17 @@ enum bootstrap_change {
     BOOTSTRAP_UNFENCE,
     BOOTSTRAP_FENCE,
     BOOTSTRAP_CONTROLLED_SHUTDOWN,
-    BOOTSTRAP_NO_CORDONED_DIRS, /* nothing below metadata.version 4.3-IV0 */
 };
 must_check int bootstrap_change_broker(struct meta_records *mr,
                                        int32_t id,
                                        int64_t broker_epoch,
-                                       enum bootstrap_change change,
-                                       int16_t metadata_version);
+                                       enum bootstrap_change change);
+/* Its directories that take no new partitions; nothing below metadata.version 4.3-IV0. */
+must_check int bootstrap_cordon(struct meta_records *mr,
+                                int32_t id,
+                                int64_t broker_epoch,
+                                const struct uuid *directories,
+                                int32_t count,
+                                int16_t metadata_version);
 
 #endif

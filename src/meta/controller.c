@@ -109,10 +109,12 @@ enum kafka_error controller_check_assignment(const struct image *im,
     /* A list of registered brokers, each once, is no longer than there are brokers: the loop ends
      * early on a long one. */
     for (int32_t i = 0; i < as->count; i++) {
-        if (image_broker(im, as->replicas[i]) == NULL) {
+        const struct image_broker *b = image_broker(im, as->replicas[i]);
+        if (b == NULL || placement_is_cordoned(b)) {
             *ret_message = arena_printf(
-                arena, "The manual assignment names broker %" PRId32 ", which is not registered.",
-                as->replicas[i]);
+                arena, "The manual assignment names broker %" PRId32 ", %s.", as->replicas[i],
+                b == NULL ? "which is not registered"
+                          : "and all of its log directories are cordoned");
             return KAFKA_ERROR_INVALID_REPLICA_ASSIGNMENT;
         }
         if (image_slot(as->replicas, i, as->replicas[i]) >= 0) {

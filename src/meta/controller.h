@@ -149,6 +149,13 @@ void controller_assign_directory(const struct image *im,
                                  const struct uuid *directory,
                                  struct meta_records *records);
 
+/* The directories of a broker that take no new partitions: a record, where that is news. */
+void controller_cordon(const struct image *im,
+                       int32_t broker_id,
+                       const struct uuid *directories,
+                       int32_t count,
+                       struct meta_records *records);
+
 /* Shared by the files of the controller. */
 
 /* A set of names of one request, so that long lists of them cost no more than their length. */

@@ -35,13 +35,22 @@ add_change(struct meta_records *records, int16_t version, struct partition_chang
     check(r == 0); /* numbers of our own */
 }
 
-static void change_broker(const struct image *im,
-                          struct meta_records *records,
+static void change_broker(struct meta_records *records,
                           const struct image_broker *b,
                           enum bootstrap_change change)
 {
+    int r = bootstrap_change_broker(records, b->id, b->epoch, change);
+    check(r == 0); /* numbers of our own */
+}
+
+static void say_cordoned(const struct image *im,
+                         struct meta_records *records,
+                         const struct image_broker *b,
+                         const struct uuid *directories,
+                         int32_t count)
+{
     int16_t metadata_version = image_feature_level(im, STR(METADATA_VERSION));
-    int r = bootstrap_change_broker(records, b->id, b->epoch, change, metadata_version);
+    int r = bootstrap_cordon(records, b->id, b->epoch, directories, count, metadata_version);
     check(r == 0); /* numbers of our own */
 }
 
@@ -110,7 +119,7 @@ void controller_broker_serves(const struct image *im,
     const struct image_broker *b = image_broker(im, broker_id);
     check(b != NULL);
     if (b->is_fenced) {
-        change_broker(im, records, b, BOOTSTRAP_UNFENCE);
+        change_broker(records, b, BOOTSTRAP_UNFENCE);
     }
     const struct image_topic **topics;
     size_t count;
@@ -120,7 +129,21 @@ void controller_broker_serves(const struct image *im,
             partition_gets_leader(im, topics[i], number, broker_id, was_clean, records);
         }
     }
-    change_broker(im, records, b, BOOTSTRAP_NO_CORDONED_DIRS);
+    say_cordoned(im, records, b, NULL, 0);
+}
+
+void controller_cordon(const struct image *im,
+                       int32_t broker_id,
+                       const struct uuid *directories,
+                       int32_t count,
+                       struct meta_records *records)
+{
+    const struct image_broker *b = image_broker(im, broker_id);
+    size_t bytes = to_size(count) * sizeof(directories[0]);
+    if (b != NULL && (b->cordoned_log_dirs_count != count ||
+                      (bytes > 0 && memcmp(b->cordoned_log_dirs, directories, bytes) != 0))) {
+        say_cordoned(im, records, b, directories, count);
+    }
 }
 
 void controller_assign_directory(const struct image *im,
@@ -208,7 +231,7 @@ void controller_broker_stops(const struct image *im,
     if (b == NULL || b->is_fenced) {
         return;
     }
-    change_broker(im, records, b, BOOTSTRAP_CONTROLLED_SHUTDOWN);
+    change_broker(records, b, BOOTSTRAP_CONTROLLED_SHUTDOWN);
     const struct image_topic **topics;
     size_t count;
     image_topics_sorted(im, records->arena, &topics, &count);
@@ -217,5 +240,5 @@ void controller_broker_stops(const struct image *im,
             partition_loses(im, topics[i], number, broker_id, records);
         }
     }
-    change_broker(im, records, b, BOOTSTRAP_FENCE);
+    change_broker(records, b, BOOTSTRAP_FENCE);
 }

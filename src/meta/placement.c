@@ -1,10 +1,10 @@
 /*
- * Striped placement. Each rack keeps its brokers in random order, those that serve apart from those
- * that do not. A partition begins at the rack after the one its predecessor began at, takes its
- * leader from the first rack (in that order) that has a broker that serves, and its followers rack
- * by rack. Within a rack the next broker is taken at the offset `epoch`, so that two partitions
- * that begin at the same rack differ. After as many partitions as there are brokers that serve
- * everything is shuffled again.
+ * Striped placement. Each rack keeps its brokers in random order, those that serve and take more
+ * apart from those that do not. A partition begins at the rack after the one its predecessor began
+ * at, takes its leader from the first rack (in that order) that has a broker that serves, and its
+ * followers rack by rack. Within a rack the next broker is taken at the offset `epoch`, so that two
+ * partitions that begin at the same rack differ. After as many partitions as there are brokers that
+ * serve everything is shuffled again.
  *
  * Invariant: a broker is taken at most once for one partition (each rack hands out its brokers by a
  * running index that starts anew for every partition and never passes its end).
@@ -71,6 +71,31 @@ static int compare_racks(const void *a, const void *b)
     return str_compare(ra->name, rb->name);
 }
 
+static bool has_id(const struct uuid *ids, int32_t count, const struct uuid *id)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (uuid_equal(&ids[i], id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool placement_is_cordoned(const struct image_broker *b)
+{
+    for (int32_t i = 0; i < b->log_dirs_count; i++) {
+        if (!has_id(b->cordoned_log_dirs, b->cordoned_log_dirs_count, &b->log_dirs[i])) {
+            return false;
+        }
+    }
+    return b->log_dirs_count > 0;
+}
+
+bool placement_takes_more(const struct image_broker *b)
+{
+    return placement_is_active(b) && !placement_is_cordoned(b);
+}
+
 void placement_init(struct placement *pm,
                     const struct image *im,
                     struct arena *arena,
@@ -97,7 +122,7 @@ void placement_init(struct placement *pm,
     }
     for (size_t i = 0; i < count; i++) {
         struct placement_rack *rack = find_rack(pm, brokers[i]->rack);
-        bool is_active = placement_is_active(brokers[i]);
+        bool is_active = placement_takes_more(brokers[i]);
         struct placement_list *list = is_active ? &rack->active : &rack->inactive;
         list->ids[list->count++] = brokers[i]->id;
         pm->active_count += is_active ? 1 : 0;

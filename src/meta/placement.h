@@ -46,4 +46,8 @@ static inline bool placement_is_active(const struct image_broker *b)
     return !b->is_fenced && !b->is_in_controlled_shutdown;
 }
 
+/* May it be given new partitions? It must be active, and one of its directories not cordoned. */
+bool placement_takes_more(const struct image_broker *b);
+bool placement_is_cordoned(const struct image_broker *b); /* all of its directories are */
+
 #endif

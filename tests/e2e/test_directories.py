@@ -1,6 +1,8 @@
 """Several directories in log.dirs: which partition lies where, what the metadata says of it, and one that fails."""
+import base64
 import os
 import shutil
+import struct
 import subprocess
 
 from lib.checks import client, expect, expect_all, write
@@ -26,11 +28,11 @@ def placed(path):
     return sorted(n for n in os.listdir(path) if '-' in n and n.rsplit('-', 1)[1].isdigit() and not n.startswith('__'))
 
 
-def told(broker, word):
+def told(broker, word, field='directories'):
     """What the metadata log says of directories, as the messages that hold the word."""
     log = os.path.join(broker.data, '__cluster_metadata-0', '00000000000000000000.log')
     out = subprocess.run([broker.binary, 'dump', '--records', log], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return [line for line in out.splitlines() if '"directories"' in line and f'"{word}"' in line]
+    return [line for line in out.splitlines() if f'"{field}"' in line and f'"{word}"' in line]
 
 
 def test_the_metadata_knows_in_which_of_several_directories_logs_lie(env):
@@ -46,6 +48,9 @@ def test_the_metadata_knows_in_which_of_several_directories_logs_lie(env):
         write(broker, 't', 'r', 20, partition=1)
         ids = directory_id(broker.data), directory_id(second)
         assert UNASSIGNED not in ids
+        registered, = told(broker, 'RegisterBrokerRecord', 'logDirs')[:1]
+        order = sorted(ids, key=lambda i: struct.unpack('>q', base64.urlsafe_b64decode(i + '==')[:8]))
+        assert f'"logDirs":["{order[0]}","{order[1]}"]' in registered, registered
         changes = told(broker, 'PartitionChangeRecord')
         expect(sorted(next(i for i in ids if i in line) for line in changes), sorted(ids * 2))
         with client(broker) as c:

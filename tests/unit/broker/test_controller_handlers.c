@@ -69,8 +69,7 @@ static void add_broker(struct world *w,
     struct meta_records records;
     meta_records_init(&records, &w->arena);
     assert_int_equal(bootstrap_register_broker(&records, &node, 5, METADATA_VERSION_LATEST), 0);
-    assert_int_equal(
-        bootstrap_change_broker(&records, id, 5, BOOTSTRAP_UNFENCE, METADATA_VERSION_LATEST), 0);
+    assert_int_equal(bootstrap_change_broker(&records, id, 5, BOOTSTRAP_UNFENCE), 0);
     replay(w, &records);
 }
 
@@ -78,7 +77,7 @@ static void change_broker(struct world *w, int32_t id, enum bootstrap_change cha
 {
     struct meta_records records;
     meta_records_init(&records, &w->arena);
-    assert_int_equal(bootstrap_change_broker(&records, id, 5, change, METADATA_VERSION_LATEST), 0);
+    assert_int_equal(bootstrap_change_broker(&records, id, 5, change), 0);
     replay(w, &records);
 }
 

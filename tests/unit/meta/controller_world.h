@@ -102,9 +102,7 @@ static inline void add_broker(struct world *w, int32_t id, int64_t epoch, size_t
     begin(w);
     assert_int_equal(bootstrap_register_broker(&w->records, &node, epoch, METADATA_VERSION_LATEST),
                      0);
-    assert_int_equal(
-        bootstrap_change_broker(&w->records, id, epoch, BOOTSTRAP_UNFENCE, METADATA_VERSION_LATEST),
-        0);
+    assert_int_equal(bootstrap_change_broker(&w->records, id, epoch, BOOTSTRAP_UNFENCE), 0);
     apply(w);
 }
 

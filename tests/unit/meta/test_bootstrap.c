@@ -137,21 +137,15 @@ static void a_node_registers_like_kafka(void **state unused_ok)
     image_unref(empty);
 
     meta_records_init(&mr, &arena);
-    assert_int_equal(
-        bootstrap_change_broker(&mr, 1, 13, BOOTSTRAP_UNFENCE, METADATA_VERSION_LATEST), 0);
-    assert_int_equal(
-        bootstrap_change_broker(&mr, 1, 13, BOOTSTRAP_NO_CORDONED_DIRS, METADATA_VERSION_LATEST),
-        0);
+    assert_int_equal(bootstrap_change_broker(&mr, 1, 13, BOOTSTRAP_UNFENCE), 0);
+    assert_int_equal(bootstrap_cordon(&mr, 1, 13, NULL, 0, METADATA_VERSION_LATEST), 0);
     assert_int_equal(mr.count, 2);
     assert_values(&mr, lv, 14);
     meta_records_init(&mr, &arena);
-    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_CONTROLLED_SHUTDOWN,
-                                             METADATA_VERSION_LATEST),
-                     0);
+    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_CONTROLLED_SHUTDOWN), 0);
     assert_values(&mr, lv, 289);
     meta_records_init(&mr, &arena);
-    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_FENCE, METADATA_VERSION_LATEST),
-                     0);
+    assert_int_equal(bootstrap_change_broker(&mr, 1, 214, BOOTSTRAP_FENCE), 0);
     assert_values(&mr, lv, 319);
 }
 
@@ -169,7 +163,7 @@ static void older_metadata_versions_get_what_they_can_read(void **state unused_o
     assert_int_equal(mr.count, 1); /* no transaction, no eligible leader replicas */
     struct bootstrap_node node = {.id = 1};
     assert_int_equal(bootstrap_register_controller(&mr, &node, 14), 0);
-    assert_int_equal(bootstrap_change_broker(&mr, 1, 1, BOOTSTRAP_NO_CORDONED_DIRS, 29), 0);
+    assert_int_equal(bootstrap_cordon(&mr, 1, 1, NULL, 0, 29), 0);
     assert_int_equal(mr.count, 1);
     assert_int_equal(bootstrap_register_controller(&mr, &node, 15), 0);
     assert_int_equal(mr.count, 2);

@@ -104,6 +104,35 @@ static void a_broker_that_has_chosen_tells_it_once(void **state)
     assert_int_equal(w->records.count, 0);
 }
 
+/* The record is the one that Kafka 4.4.0 wrote when one of two directories was cordoned. */
+static void a_broker_gets_no_partitions_once_all_its_directories_are_cordoned(void **state)
+{
+    struct world *w = *state;
+    struct uuid ids[2] = {directory_1, {.bytes = {9}}};
+    add_broker(w, 1, 16, 2);
+    begin(w);
+    controller_cordon(w->im, 1, ids, 1, &w->records);
+    uint8_t expected[32] = {1, 17, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 16, 1, 3, 17, 2};
+    assert_int_equal(w->records.count, 1);
+    assert_int_equal(w->records.items[0].len, 35);
+    assert_memory_equal(w->records.items[0].ptr, expected, 19);
+    assert_memory_equal(w->records.items[0].ptr + 19, &directory_1, sizeof(directory_1));
+    apply(w);
+    make(w, "orders", 1);
+    begin(w);
+    controller_cordon(w->im, 1, ids, 1, &w->records);
+    assert_int_equal(w->records.count, 0); /* no news */
+    controller_cordon(w->im, 1, ids, 2, &w->records);
+    apply(w);
+    create_topic t = topic_of("more", 1, 1);
+    struct create_topics_response out = create(w, &t, 1);
+    assert_int_equal(out.topics.items[0].error_code, KAFKA_ERROR_INVALID_REPLICATION_FACTOR);
+    begin(w);
+    controller_cordon(w->im, 1, NULL, 0, &w->records);
+    apply(w);
+    make(w, "more", 1);
+}
+
 static void validation_alone_answers_alike_and_records_nothing(void **state)
 {
     struct world *w = *state;
@@ -320,8 +349,7 @@ static void a_fenced_broker_gets_no_partitions(void **state)
 {
     struct world *w = *state;
     begin(w);
-    assert_int_equal(
-        bootstrap_change_broker(&w->records, 1, 42, BOOTSTRAP_FENCE, METADATA_VERSION_LATEST), 0);
+    assert_int_equal(bootstrap_change_broker(&w->records, 1, 42, BOOTSTRAP_FENCE), 0);
     apply(w);
     create_topic t = topic_of("t", 1, 1);
     assert_int_equal(create(w, &t, 1).topics.items[0].error_code,
@@ -346,6 +374,7 @@ int main(void)
         TEST(minus_one_means_the_brokers_defaults),
         TEST(a_broker_that_has_chosen_tells_it_once),
         TEST(a_broker_of_several_directories_chooses_itself),
+        TEST(a_broker_gets_no_partitions_once_all_its_directories_are_cordoned),
         TEST(validation_alone_answers_alike_and_records_nothing),
         TEST(each_bad_topic_is_refused_by_the_first_check_that_it_fails),
         TEST(a_name_of_249_letters_is_good_and_one_more_is_not),

@@ -24,9 +24,7 @@ static struct image *image_of(struct arena *arena, const struct row *rows, int32
         struct bootstrap_node node = {.id = i + 1, .rack = str_from(rows[i].rack)};
         assert_int_equal(bootstrap_register_broker(&records, &node, 7, METADATA_VERSION_LATEST), 0);
         if (rows[i].serves) {
-            assert_int_equal(bootstrap_change_broker(&records, i + 1, 7, BOOTSTRAP_UNFENCE,
-                                                     METADATA_VERSION_LATEST),
-                             0);
+            assert_int_equal(bootstrap_change_broker(&records, i + 1, 7, BOOTSTRAP_UNFENCE), 0);
         }
     }
     struct image *empty = image_new_empty();

@@ -18,6 +18,7 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "storage/plog_impl.h"
+#include "storage/plog_roll.h"
 
 enum {
     WRITE_PIECES = 64, /* of one pwritev */

@@ -128,7 +128,7 @@ static int next_candidate(struct plog *pl,
         struct segment *sg = pl->segments[i];
         int64_t largest = timestamp;
         if (*base < 0) {
-            r = plog_largest_timestamp(pl, sg, &largest);
+            r = segment_largest_timestamp(sg, &io, &largest);
             if (r < 0) {
                 break;
             }

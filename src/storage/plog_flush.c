@@ -15,6 +15,8 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "storage/plog_impl.h"
+#include "storage/plog_roll.h"
+#include "storage/plog_snapshots.h"
 
 /* --- flushing --------------------------------------------------------------------------------- */
 
@@ -122,104 +124,6 @@ static int flush_now(struct plog *pl)
     }
     int err = plog_flush_run(&f);
     plog_flush_end(&f, err, &flushed);
-    return err;
-}
-
-/* --- snapshots -------------------------------------------------------------------------------- */
-
-void plog_note_snapshot(struct plog *pl, int64_t offset)
-{
-    size_t at = pl->snapshots_count;
-    while (at > 0 && pl->snapshots[at - 1] > offset) {
-        at--;
-    }
-    if (at > 0 && pl->snapshots[at - 1] == offset) {
-        return;
-    }
-    if (pl->snapshots_count == pl->snapshots_cap) {
-        /* An idle log has one or two of them: grow tightly. */
-        pl->snapshots_cap = pl->snapshots_cap == 0 ? 1 : pl->snapshots_cap * 2;
-        pl->snapshots = mem_realloc(pl->snapshots, pl->snapshots_cap * sizeof(pl->snapshots[0]));
-    }
-    memmove(pl->snapshots + at + 1, pl->snapshots + at,
-            (pl->snapshots_count - at) * sizeof(pl->snapshots[0]));
-    pl->snapshots[at] = offset;
-    pl->snapshots_count++;
-}
-
-static int unlink_snapshot(struct plog *pl, size_t i)
-{
-    struct log_path path;
-    log_path_of(&path, plog_path(pl), pl->snapshots[i], SNAPSHOT_SUFFIX);
-    int err = fs_unlink(pl->env->fs, path.text);
-    if (err < 0 && err != -ENOENT) {
-        return err;
-    }
-    pl->snapshots_count--;
-    memmove(pl->snapshots + i, pl->snapshots + i + 1,
-            (pl->snapshots_count - i) * sizeof(pl->snapshots[0]));
-    return 0;
-}
-
-int plog_drop_snapshots_from(struct plog *pl, int64_t offset)
-{
-    while (pl->snapshots_count > 0 && pl->snapshots[pl->snapshots_count - 1] > offset) {
-        int err = unlink_snapshot(pl, pl->snapshots_count - 1);
-        if (err < 0) {
-            return err;
-        }
-    }
-    return 0;
-}
-
-static bool is_segment_base(const struct plog *pl, int64_t offset)
-{
-    int64_t i = plog_segment_index(pl, offset);
-    return i >= 0 && pl->segments[i]->base_offset == offset;
-}
-
-static bool is_newest_at(const struct plog *pl, size_t i, int64_t point)
-{
-    return pl->snapshots[i] <= point &&
-           (i + 1 == pl->snapshots_count || pl->snapshots[i + 1] > point);
-}
-
-bool plog_is_snapshot_needed(const struct plog *pl, size_t i)
-{
-    return is_newest_at(pl, i, pl->recovery_point) || is_newest_at(pl, i, pl->kept_point);
-}
-
-/* The newest ones stay, those where a segment begins, and those where a recovery would: the newer
- * ones may not be stable, and lie beyond the recovery point. */
-static void thin_snapshots(struct plog *pl)
-{
-    for (size_t i = 0; i + PLOG_SNAPSHOTS_KEEP < pl->snapshots_count;) {
-        if (is_segment_base(pl, pl->snapshots[i]) || plog_is_snapshot_needed(pl, i) ||
-            unlink_snapshot(pl, i) < 0) {
-            i++;
-        }
-    }
-}
-
-bool plog_has_snapshot(const struct plog *pl, int64_t offset)
-{
-    return pl->snapshots_count > 0 && pl->snapshots[pl->snapshots_count - 1] == offset;
-}
-
-int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable)
-{
-    struct log_path path;
-    uint8_t *bytes;
-    size_t len;
-    producer_state_encode(&pl->producers, &bytes, &len);
-    log_path_of(&path, plog_path(pl), offset, SNAPSHOT_SUFFIX);
-    int err = is_durable ? fs_replace_file(pl->env->fs, path.text, bytes, len)
-                         : side_file_replace(pl->env->fs, path.text, bytes, len);
-    mem_free(bytes);
-    if (err >= 0) {
-        plog_note_snapshot(pl, offset);
-        thin_snapshots(pl);
-    }
     return err;
 }
 
@@ -344,7 +248,7 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
         pl->epochs.is_rewritten = true;
     } else if (err >= 0) {
         plog_note_snapshot(pl, cp.offset);
-        thin_snapshots(pl);
+        plog_thin_snapshots(pl);
         pl->recovery_point = max_i64(pl->recovery_point, cp.offset);
         pl->told_point = max_i64(pl->told_point, pl->recovery_point);
         pl->uncheckpointed_bytes = 0;
@@ -366,7 +270,7 @@ void plog_checkpointed(struct plog *pl, int64_t recovery_point)
 {
     lock_take(&pl->lock);
     pl->kept_point = recovery_point;
-    thin_snapshots(pl);
+    plog_thin_snapshots(pl);
     lock_give(&pl->lock);
 }
 

@@ -3,12 +3,14 @@
  *
  *   plog.c          life, offsets, small questions
  *   plog_append.c   validate, stage, write, undo
- *   plog_roll.c     segments: new ones, cutting, retention, deletion
+ *   plog_roll.c     new segments
+ *   plog_front.c    DeleteRecords, retention
+ *   plog_cut.c      truncation, reset
  *   plog_read.c     reads bounded by log end, high watermark, last stable offset
  *   plog_find.c     by time and by epoch
  *   plog_flush.c    stable storage, recovery points
+ *   plog_snapshots.c  producers in files, and back from them
  *   plog_metadata.c whose directory it is
- *   plog_replay.c   producers from snapshots and batches
  *   recovery_txns.c which part of a torn .txnindex is good
  *   recovery.c      opening: what is there, what of it is good
  *
@@ -23,10 +25,9 @@
 #include "storage/producer_state.h"
 #include "storage/segment.h"
 
-#define PLOG_WRITE_MARKS    16 /* known (offset, position) pairs: where writes ended */
-#define PLOG_READ_MARKS     8  /* and reads */
-#define PLOG_MARKS          (PLOG_WRITE_MARKS + PLOG_READ_MARKS)
-#define PLOG_SNAPSHOTS_KEEP 2
+#define PLOG_WRITE_MARKS 16 /* known (offset, position) pairs: where writes ended */
+#define PLOG_READ_MARKS  8  /* and reads */
+#define PLOG_MARKS       (PLOG_WRITE_MARKS + PLOG_READ_MARKS)
 
 /* A batch boundary: the offset's batch begins at this position of that segment. */
 struct plog_mark {
@@ -114,22 +115,22 @@ struct plog {
 };
 
 struct segment_io plog_io(const struct plog *pl, bool no_wait);
-/* recovery_txns.c. A segment's bad .txnindex keeps its good front when that holds every abort
- * marker below `until`; *ret_kept says whether. */
-must_check int
-plog_keep_good_txns(struct plog *pl, struct segment *sg, int64_t until, bool *ret_kept);
 static inline struct segment *plog_active(const struct plog *pl)
 {
     return pl->segments[pl->segments_count - 1];
 }
+
+/* recovery_txns.c */
+/* A segment's bad .txnindex keeps its good front when that holds every abort
+ * marker below `until`; *ret_kept says whether. */
+must_check int
+plog_keep_good_txns(struct plog *pl, struct segment *sg, int64_t until, bool *ret_kept);
 
 /* plog.c */
 int plog_make_path(struct plog *pl, const struct plog_open *how);
 struct plog *plog_release(struct plog *pl); /* memory and descriptors */
 void plog_add_write_mark(struct plog *pl, int64_t offset, int64_t segment_base, int64_t position);
 void plog_add_read_mark(struct plog *pl, int64_t offset, int64_t segment_base, int64_t position);
-/* LogSegment.largestTimestamp: the file's own time where the records have none. */
-must_check int plog_largest_timestamp(struct plog *pl, struct segment *sg, int64_t *ret);
 /* The segment that may hold the offset: the last one with base <= offset; index or -1. */
 int64_t plog_segment_index(const struct plog *pl, int64_t offset);
 int64_t plog_last_stable_locked(const struct plog *pl);
@@ -139,22 +140,6 @@ bool plog_raise_high_watermark_locked(struct plog *pl, int64_t offset);
 /* plog_append.c */
 int plog_write_locked(struct plog *pl);
 
-/* plog_roll.c */
-void plog_insert_segment(struct plog *pl, struct segment *sg);
-/* Closes the active segment and begins one at log_end. Nothing is staged. */
-must_check int plog_roll_locked(struct plog *pl);
-must_check int plog_close_segment(struct plog *pl, struct segment *sg);
-bool plog_should_roll(struct plog *pl, const struct batch *b, int64_t now_ms);
-
-/* plog_flush.c */
-/* A snapshot of the present producer state, good for `offset`. */
-must_check int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable);
-bool plog_has_snapshot(const struct plog *pl, int64_t offset); /* as the newest one */
-void plog_note_snapshot(struct plog *pl, int64_t offset);
-/* Where a recovery from the present, or the persisted, recovery point would begin. */
-bool plog_is_snapshot_needed(const struct plog *pl, size_t i);
-must_check int plog_drop_snapshots_from(struct plog *pl, int64_t offset); /* those beyond it */
-
 /* plog_metadata.c */
 /* The topic id, from the file or for it: ERR_MISMATCH, ERR_MALFORMED. is_made: the directory is
  * new. */
@@ -162,11 +147,5 @@ must_check int plog_load_metadata(struct plog *pl,
                                   const struct uuid *wanted,
                                   bool is_made,
                                   struct plog_recovery *report);
-
-/* plog_replay.c */
-/* The newest good snapshot at or below `limit`: its offset; -1: none, and no producers. */
-int64_t plog_load_snapshot(struct plog *pl, int64_t limit);
-/* From the newest snapshot that is not beyond the end, and the log behind it. */
-must_check int plog_rebuild_producers(struct plog *pl);
 
 #endif

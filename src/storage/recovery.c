@@ -26,6 +26,8 @@
 #include "base/err.h"
 #include "storage/leftovers.h"
 #include "storage/plog_impl.h"
+#include "storage/plog_roll.h"
+#include "storage/plog_snapshots.h"
 
 enum {
     SCAN_BUFFER_MAX = 1 << 18, /* less for a small log: there may be thousands of them */

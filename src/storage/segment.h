@@ -88,6 +88,13 @@ void segment_appended(struct segment *sg,
                       size_t size,
                       int64_t last_offset,
                       int64_t max_timestamp);
+/* The part of it that concerns the index entries and timestamps. */
+void segment_index_batch(struct segment *sg,
+                         const struct segment_io *io,
+                         int64_t position,
+                         int64_t size,
+                         int64_t last_offset,
+                         int64_t max_timestamp);
 /* The last time entry, both indexes into their files, trimmed. */
 must_check int segment_close_indexes(struct segment *sg, const struct segment_io *io);
 /* Cuts off the index files what is not theirs. */
@@ -100,6 +107,9 @@ must_check int segment_flush_indexes(struct segment *sg,
                                      size_t *count);
 /* Largest timestamp from the time index, once; an index whose last entry is wrong is rebuilt. */
 must_check int segment_load_times(struct segment *sg, const struct segment_io *io);
+/* LogSegment.largestTimestamp: the file's own time where the records have none. */
+must_check int
+segment_largest_timestamp(struct segment *sg, const struct segment_io *io, int64_t *ret);
 must_check int segment_load_first_timestamp(struct segment *sg, const struct segment_io *io);
 
 /* Finds the first batch whose last offset is >= offset. `hint_position` (0: none): a batch that

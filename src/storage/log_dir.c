@@ -57,11 +57,6 @@ struct log_dir {
     size_t damaged_count;
 };
 
-const char *log_dir_path(const struct log_dir *ld)
-{
-    return ld->path;
-}
-
 bool log_dir_was_clean(const struct log_dir *ld)
 {
     return ld->was_clean;

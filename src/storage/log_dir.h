@@ -84,7 +84,6 @@ size_t log_dir_damaged(const struct log_dir *ld,
                        size_t max); /* side files that could not be read */
 /* Removes the clean marker durably; before the first append. */
 must_check int log_dir_begin(struct log_dir *ld);
-const char *log_dir_path(const struct log_dir *ld);
 
 /* The partition is deleted (or was never there): its checkpointed values go. True when they must go
  * from the disk, too, because a log of the same name would begin at the old one's start:

@@ -162,7 +162,7 @@ void plog_offsets(struct plog *pl, struct plog_offsets *ret)
     lock_give(&pl->lock);
 }
 
-bool plog_raise_high_watermark_locked(struct plog *pl, int64_t offset)
+static bool raise_high_watermark(struct plog *pl, int64_t offset)
 {
     offset = min_i64(offset, pl->log_end);
     if (offset <= pl->high_watermark) {
@@ -178,7 +178,7 @@ bool plog_raise_high_watermark_locked(struct plog *pl, int64_t offset)
 bool plog_advance_high_watermark(struct plog *pl, int64_t offset)
 {
     lock_take(&pl->lock);
-    bool has_moved = plog_raise_high_watermark_locked(pl, offset);
+    bool has_moved = raise_high_watermark(pl, offset);
     lock_give(&pl->lock);
     return has_moved;
 }
@@ -227,14 +227,6 @@ int64_t plog_staged_left(struct plog *pl)
     int64_t left = pl->staged_bytes - pl->ahead_bytes;
     lock_give(&pl->lock);
     return left;
-}
-
-int64_t plog_unflushed_bytes(struct plog *pl)
-{
-    lock_take(&pl->lock);
-    int64_t bytes = pl->unflushed_bytes;
-    lock_give(&pl->lock);
-    return bytes;
 }
 
 int64_t plog_uncheckpointed_bytes(struct plog *pl)

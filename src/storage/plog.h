@@ -92,7 +92,6 @@ struct plog_open {
      * flush had ended). */
     int64_t unflushed_from;
     int64_t unflushed_to;
-    bool is_future_epoch_unknown;
 };
 
 struct plog;
@@ -254,8 +253,7 @@ struct plog_read_result {
 
 /* Whole batches from the one that holds the offset, of one segment, as file runs. kafka error by
  * *ret_error: OFFSET_OUT_OF_RANGE, CORRUPT_MESSAGE (a hole), KAFKA_STORAGE_ERROR. Each batch read
- * for the first time since the start has its CRC checked (then remembered by range). Bytes
- * available between offset and bound, without reading: plog_available. */
+ * for the first time since the start has its CRC checked (then remembered by range). */
 must_check int plog_read(struct plog *pl,
                          const struct plog_read *how,
                          struct rope *ret_rope,
@@ -263,9 +261,6 @@ must_check int plog_read(struct plog *pl,
                          enum kafka_error *ret_error);
 /* Brings [offset, +max_bytes) into the page cache and checks it. Blocking. */
 void plog_warm(struct plog *pl, int64_t offset, int64_t max_bytes);
-/* Estimate for fetch.min.bytes: exact within the active segment, otherwise the distance of
- * positions. */
-int64_t plog_available(struct plog *pl, int64_t offset, enum plog_bound bound);
 
 /* ListOffsets. Blocking (may inflate one batch). *ret_offset -1: none. */
 struct plog_position {
@@ -301,7 +296,6 @@ int64_t plog_first_offset(struct plog *pl);
 must_check int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point);
 /* This recovery point is on stable storage: snapshots that only an older one needs may go. */
 void plog_checkpointed(struct plog *pl, int64_t recovery_point);
-int64_t plog_unflushed_bytes(struct plog *pl);
 int64_t plog_uncheckpointed_bytes(struct plog *pl); /* flushed since the last plog_checkpoint */
 
 /* Renames the directory to `<name>.<uuid>-delete` (LocalLog), so that the name is free; the log is

@@ -12,7 +12,8 @@
  *   plog_snapshots.c  producers in files, and back from them
  *   plog_metadata.c whose directory it is
  *   recovery_txns.c which part of a torn .txnindex is good
- *   recovery.c      opening: what is there, what of it is good
+ *   plog_open.c     opening
+ *   recovery.c      what is there, what of it is good
  *
  * Functions that end in _locked want the log's lock held.
  */
@@ -135,7 +136,6 @@ void plog_add_read_mark(struct plog *pl, int64_t offset, int64_t segment_base, i
 int64_t plog_segment_index(const struct plog *pl, int64_t offset);
 int64_t plog_last_stable_locked(const struct plog *pl);
 void plog_offsets_locked(const struct plog *pl, struct plog_offsets *ret);
-bool plog_raise_high_watermark_locked(struct plog *pl, int64_t offset);
 
 /* plog_append.c */
 int plog_write_locked(struct plog *pl);

@@ -29,7 +29,7 @@ enum {
     OPERATIONS = 120,
     SEEDS_OF_MIXED_MODES = 3,
     FAILURES_SHOWN = 5,
-    NESTED_EACH = 251,
+    NESTED_EACH = 499,
 };
 
 struct snapshot {

@@ -68,13 +68,17 @@ static void wake_threads(struct broker *br, uint64_t mask, struct io_thread *sel
 /* Everybody who waits for less than the new high watermark, and every fetch, is handed over. */
 static void raise_high_watermark(struct partition *p, int64_t offset, struct io_thread *self)
 {
-    if (!plog_advance_high_watermark(p->pl, offset)) {
-        return;
-    }
+    bool has_moved = plog_advance_high_watermark(p->pl, offset);
     uint64_t mask = 0;
     lock_take(&p->lock);
+    /* The log's own may have come from a checkpoint of Kafka's, which does not wait for syncs. */
     if (offset > p->high_watermark) {
         p->high_watermark = offset;
+        has_moved = true;
+    }
+    if (!has_moved) {
+        lock_give(&p->lock);
+        return;
     }
     list_foreach_safe (node, next, &p->waiting_appends) {
         struct waiter *w = list_entry(node, struct waiter, link);

@@ -10,6 +10,8 @@
 #include "broker/config.h"
 #include "meta/image.h"
 
+#define PARTITION_NAME_MAX 300
+
 struct found {
     struct hmap_node node;
     struct log_dir_found what;
@@ -189,16 +191,23 @@ static bool is_better(const struct log_dir_entry *dir, const struct log_dir_entr
     return dir->partitions < than->partitions;
 }
 
+static struct str
+partition_name(char memory[static PARTITION_NAME_MAX], struct str topic, int32_t partition)
+{
+    struct strbuf sb;
+    strbuf_init(&sb, memory, PARTITION_NAME_MAX);
+    strbuf_addf(&sb, STR_FMT "-%d", STR_ARG(topic), partition);
+    return strbuf_str(&sb);
+}
+
 static struct log_dir_entry *find_files(struct log_dirs *lds, struct str topic, int32_t partition)
 {
-    char name[300];
-    struct strbuf sb;
-    strbuf_init(&sb, name, sizeof(name));
-    strbuf_addf(&sb, STR_FMT "-%d", STR_ARG(topic), partition);
-    uint64_t hash = hash_str(strbuf_str(&sb), lds->seed);
+    char memory[PARTITION_NAME_MAX];
+    struct str name = partition_name(memory, topic, partition);
+    uint64_t hash = hash_str(name, lds->seed);
     for (struct hmap_node *n = hmap_first(&lds->found, hash); n != NULL; n = hmap_next(n)) {
         struct found *f = container_of(n, struct found, node);
-        if (!f->is_claimed && str_equal(f->what.name, strbuf_str(&sb)) && is_online(f->dir)) {
+        if (!f->is_claimed && str_equal(f->what.name, name) && is_online(f->dir)) {
             f->is_claimed = true;
             return f->dir;
         }
@@ -249,9 +258,8 @@ void log_dirs_leave(struct log_dirs *lds, const struct log_dir *ld)
     }
 }
 
-/* A directory that no topic of the image claims is kept under another name: never deleted, since
- * only a committed record may delete data. */
-static void set_aside(struct log_dirs *lds, const struct found *f)
+/* Kept under another name: never deleted, since only a committed record may delete data. */
+static int set_aside(struct log_dirs *lds, const struct log_dir_entry *dir, struct str name)
 {
     char from[4096];
     char to[4400];
@@ -259,13 +267,22 @@ static void set_aside(struct log_dirs *lds, const struct found *f)
     char text[UUID_TEXT_SIZE];
     clock_random_uuid(lds->br->clock, &id);
     uuid_print(&id, text);
-    (void)snprintf(from, sizeof(from), "%s/" STR_FMT, f->dir->path, STR_ARG(f->what.name));
-    (void)snprintf(to, sizeof(to), "%s/" STR_FMT ".%s-stray", f->dir->path, STR_ARG(f->what.name),
-                   text);
+    (void)snprintf(from, sizeof(from), "%s/" STR_FMT, dir->path, STR_ARG(name));
+    (void)snprintf(to, sizeof(to), "%s/" STR_FMT ".%s-stray", dir->path, STR_ARG(name), text);
     int r = fs_rename(lds->br->fs, from, to);
     LOG_WARN(lds->br->logger, FAC_STORAGE,
              "directory %s belongs to no topic of this cluster; kept as %s%s%s", from, to,
              r < 0 ? ", which failed: " : "", r < 0 ? err_text(r) : "");
+    return r;
+}
+
+int log_dirs_set_aside(struct log_dirs *lds,
+                       const struct log_dir_entry *dir,
+                       struct str topic,
+                       int32_t partition)
+{
+    char name[PARTITION_NAME_MAX];
+    return set_aside(lds, dir, partition_name(name, topic, partition));
 }
 
 void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
@@ -287,7 +304,7 @@ void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
             }
             continue;
         }
-        set_aside(lds, f);
+        IGNORE(set_aside(lds, f->dir, f->what.name) < 0); /* it has been said */
         f->is_claimed = true;
     }
     hmap_release(&lds->found);

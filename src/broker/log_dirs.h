@@ -39,6 +39,12 @@ struct log_dir_entry *log_dirs_find(struct log_dirs *lds,
                                     bool *ret_exists);
 /* A partition's files are no longer in this directory. */
 void log_dirs_leave(struct log_dirs *lds, const struct log_dir *ld);
+/* What lies under this partition's name in the directory belongs to another topic: it becomes
+ * `-stray`. */
+must_check int log_dirs_set_aside(struct log_dirs *lds,
+                                  const struct log_dir_entry *dir,
+                                  struct str topic,
+                                  int32_t partition);
 /* Directories of partitions that the image does not know become `-stray`; `-delete` ones are
  * removed. */
 void log_dirs_sweep(struct log_dirs *lds, const struct image *im);

@@ -237,6 +237,33 @@ static void save_stale_starts(struct partition_table *pt)
     }
 }
 
+static int open_files(struct partition_table *pt,
+                      struct partition *p,
+                      const struct topic_effective *ct,
+                      struct log_dir_entry *dir,
+                      bool exists)
+{
+    struct plog_open how = {0};
+    if (exists) {
+        log_dir_lookup(dir->ld, p->topic, p->number, &how);
+    } else {
+        pt->has_stale_starts |= log_dir_forget(dir->ld, p->topic, p->number);
+        save_stale_starts(pt);
+    }
+    how.dir = dir->path;
+    how.topic = p->topic;
+    how.partition = p->number;
+    how.topic_id = p->topic_id;
+    how.config = &ct->plog;
+    how.flags = PLOG_CREATE | (log_dir_was_clean(dir->ld) ? PLOG_CLEAN : 0);
+    struct plog_recovery rec = {0};
+    int r = plog_open(p->br->env, &how, &rec, &p->pl);
+    if (r >= 0) {
+        report_recovery(p, &rec);
+    }
+    return r;
+}
+
 /* Opens or makes the files. A partition whose files cannot be read stays, offline; the others
  * serve. */
 static void open_log(struct partition_table *pt,
@@ -256,22 +283,12 @@ static void open_log(struct partition_table *pt,
                   STR_ARG(p->topic), p->number);
         return;
     }
-    struct plog_open how = {0};
-    if (exists) {
-        log_dir_lookup(dir->ld, p->topic, p->number, &how);
-    } else {
-        pt->has_stale_starts |= log_dir_forget(dir->ld, p->topic, p->number);
-        save_stale_starts(pt);
-    }
-    how.dir = dir->path;
-    how.topic = p->topic;
-    how.partition = p->number;
-    how.topic_id = p->topic_id;
-    how.config = &ct->plog;
-    how.flags = PLOG_CREATE | (log_dir_was_clean(dir->ld) ? PLOG_CLEAN : 0);
-    struct plog_recovery rec = {0};
     p->ld = dir->ld;
-    int r = plog_open(br->env, &how, &rec, &p->pl);
+    int r = open_files(pt, p, ct, dir, exists);
+    if (r == ERR_MISMATCH && exists) { /* of a namesake that was deleted, as Kafka takes it */
+        r = log_dirs_set_aside(br->log_dirs, dir, p->topic, p->number);
+        r = r < 0 ? r : open_files(pt, p, ct, dir, false);
+    }
     if (r < 0) {
         p->pl = NULL;
         LOG_ERROR(br->logger, FAC_STORAGE,
@@ -279,7 +296,6 @@ static void open_log(struct partition_table *pt,
                   STR_ARG(p->topic), p->number, dir->path, err_text(r));
         return;
     }
-    report_recovery(p, &rec);
     dir->partitions++;
     plog_set_owner(p->pl, p);
     if (wanted != NULL && !uuid_equal(wanted, &dir->directory_id)) {

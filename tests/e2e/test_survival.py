@@ -118,6 +118,41 @@ def test_an_idempotent_producer_is_remembered_after_a_kill(env):
             expect(c.produce('once', 0, batch([b'7'], producer, epoch, 7)), 7, 'next')
 
 
+def test_a_duplicate_is_answered_over_what_a_killed_kafka_left(env):
+    """Its high watermark is in the checkpoint, its records are not known to be synced: the answer waits for nobody."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            c.create_topic('once')
+            producer, epoch = c.init_producer_id()
+            expect(c.produce('once', 0, batch([b'0'], producer, epoch, 0)), 0)
+        broker.kill()
+        for name, offset in ('replication-offset-checkpoint', 1), ('recovery-point-offset-checkpoint', 0):
+            with open(os.path.join(broker.data, name), 'w', encoding='ascii') as file:
+                file.write(f'0\n1\nonce 0 {offset}\n')
+        broker.start()
+        with client(broker, timeout=5) as c:
+            expect(c.produce('once', 0, batch([b'0'], producer, epoch, 0)), 0, 'duplicate')
+
+
+def test_a_directory_of_another_topic_is_set_aside(env):
+    """What a deleted namesake left, as a power cut may bring it back: kept as -stray, and the topic serves, empty."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            c.create_topic('name')
+            c.produce('name', 0, batch([b'old']))
+        broker.kill()
+        with open(os.path.join(broker.data, 'name-0', 'partition.metadata'), 'w', encoding='ascii') as file:
+            file.write('version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAQQ')
+        broker.start()
+        with client(broker) as c:
+            expect(c.produce('name', 0, batch([b'new'])), 0, 'the first of the new log')
+        strays = [name for name in os.listdir(broker.data) if name.startswith('name-0.') and name.endswith('-stray')]
+        expect(len(strays), 1, f'strays {strays}')
+        broker.restart(is_clean=False)
+        with client(broker) as c:
+            expect(c.list_offset('name', 0, -1)[2], 1, 'log end')
+
+
 def test_starts_quickly_after_a_kill(env):
     """A hundred megabytes of log, killed; the first ack must not wait for a scan of all of it."""
     with env.broker() as broker:

@@ -213,9 +213,11 @@ void upkeep_retention_soon(struct upkeep *up)
     retention_within(up, RETENTION_FIRST_MS);
 }
 
+/* A config has changed: what Kafka's next pass would see, and not much later than the first one. */
 static void on_retention(struct broker *br)
 {
-    upkeep_retention_soon(br->upkeep);
+    struct upkeep *up = br->upkeep;
+    retention_within(up, min_i64(up->retention_interval_ms, RETENTION_FIRST_MS));
 }
 
 /* ---- deleted files ---- */

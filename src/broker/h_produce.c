@@ -7,8 +7,9 @@
  * never answered, and an error closes its connection, the only way to tell such a client; it waits
  * like the others, so that the next request of its connection sees what it wrote.
  *
- * Of a partition that is named twice only the last batch is written, and one answer given (observed
- * of 4.4).
+ * Of a partition that is named twice only the last batch that can be one is written, and one answer
+ * given: that of the last batch that could not be one, where there is such a batch (observed of
+ * 4.4).
  *
  * A request may name tens of thousands of partitions, and a batch may be long to check: the work is
  * done in pieces of a turn of the loop (request_go_on), long batches are checked by a worker. The
@@ -29,6 +30,9 @@
 #define CRC_BYTES_A_NS   8
 #define RECORD_NS        12
 #define RECORD_BYTES_MIN 7
+#define LENGTH_AT        8
+#define LENGTH_MIN       14 /* of a message of any format, behind its length */
+#define ATTRIBUTES_AT    21
 #define WRITE_NS \
     6000 /* what the first batch of a log in a turn costs at the end of it; each byte about 1 */
 #define TIMEOUT_LEAST_MS \
@@ -129,11 +133,24 @@ static void on_timeout(struct timer *t, void *ctx)
     finish(st);
 }
 
+static void refuse_all(struct state *st, enum kafka_error error, const char *message)
+{
+    for (int32_t i = 0; i < st->count; i++) {
+        refuse(&st->entries[i], error, message);
+    }
+    st->has_error = st->count > 0;
+}
+
+/* As far as Kafka looks: a size and a magic that are possible, and as many bytes. */
 static bool is_transactional_batch(const struct records *records)
 {
-    struct batch b;
-    return records->ptr != NULL && batch_peek_header(records->ptr, records->len, &b) >= 0 &&
-           batch_is_transactional(&b);
+    const uint8_t *p = records->ptr;
+    if (records->len < ATTRIBUTES_AT + 2 || p[BATCH_MAGIC_AT] != 2) {
+        return false;
+    }
+    int32_t length = (int32_t)load_be32(p + LENGTH_AT);
+    return length >= LENGTH_MIN && (size_t)length <= records->len - BATCH_OVERHEAD &&
+           (load_be16(p + ATTRIBUTES_AT) & BATCH_TRANSACTIONAL) != 0;
 }
 
 /* A transactional batch without a producer id is in no transaction: Kafka writes it as it is. */
@@ -144,17 +161,30 @@ static bool is_in_transaction(const struct records *records)
            batch_peek_header(records->ptr, records->len, &b) >= 0 && b.producer_id >= 0;
 }
 
-static bool has_transactional(const struct produce_request *body)
+/* Kafka looks through the first batches for a transactional one before it does anything else; one
+ * without a size or magic that it knows ends that, and fails the request. */
+static void look_through(struct state *st, const struct produce_request *body)
 {
     for (int32_t i = 0; i < body->topic_data.count; i++) {
         const struct produce_request_topic_produce_data *td = &body->topic_data.items[i];
         for (int32_t j = 0; j < td->partition_data.count; j++) {
-            if (is_transactional_batch(&td->partition_data.items[j].records)) {
-                return true;
+            const struct records *records = &td->partition_data.items[j].records;
+            bool fails_request = false;
+            const char *message = NULL;
+            enum kafka_error error = validate_request(records->ptr, records->len, st->rq->version,
+                                                      &fails_request, &message);
+            if (fails_request && error == KAFKA_ERROR_CORRUPT_MESSAGE) {
+                st->fails_request = true;
+                st->request_error = error;
+                st->request_message = message;
+                return;
+            }
+            if (is_transactional_batch(records)) {
+                st->is_transactional = true;
+                return;
             }
         }
     }
-    return false;
 }
 
 /* What the log says becomes the partition's answer. */
@@ -225,9 +255,11 @@ static bool check_entry(struct state *st, struct entry *e, bool id_known)
         return false;
     }
     const char *message = NULL;
-    error = validate_request(e->in->records.ptr, e->in->records.len, rq->version,
-                             &st->fails_request, &message);
-    if (st->fails_request) {
+    bool fails_request = false;
+    error = validate_request(e->in->records.ptr, e->in->records.len, rq->version, &fails_request,
+                             &message);
+    if (fails_request && error != KAFKA_ERROR_CORRUPT_MESSAGE) {
+        st->fails_request = true;
         st->request_error = error;
         st->request_message = message;
     }
@@ -432,9 +464,7 @@ static enum request_verdict check_piece(struct state *st)
         }
     }
     if (st->fails_request) {
-        for (int32_t i = 0; i < st->count; i++) {
-            refuse(&st->entries[i], st->request_error, st->request_message);
-        }
+        refuse_all(st, st->request_error, st->request_message);
         let_go(st);
         return verdict_of(st);
     }
@@ -454,26 +484,69 @@ static enum request_verdict check_piece(struct state *st)
     return REQUEST_PARKED;
 }
 
-/* The earlier entry of the same partition is superseded, and its place in the answer taken over. */
-static void take_place(struct topic_groups *tg,
+/* A partition that is named more than once. */
+struct twins {
+    struct entry *written; /* the last batch that can be one */
+    struct entry *refused; /* the last that cannot, or one that fails the request: the answer */
+    bool fails_request;
+    struct produce_response_partition_produce_response *out;
+};
+
+/* What is written beside an error is told to nobody. */
+static void answer_nobody(struct state *st, struct entry *e)
+{
+    e->out = arena_alloc(&st->rq->arena, sizeof(*e->out));
+    *e->out = produce_response_partition_produce_response_default;
+}
+
+static void
+take_place_of_twins(struct state *st, struct topic_groups *tg, size_t group, struct entry *e)
+{
+    struct named_partition *np = topic_groups_partition(tg, group, e->in->index);
+    struct twins *twins = np->user;
+    if (twins == NULL) {
+        twins = arena_alloc(&st->rq->arena, sizeof(*twins));
+        *twins = (struct twins){.out = e->out};
+        np->user = twins;
+    }
+    e->out = twins->out;
+    bool had_failed = twins->fails_request;
+    bool fails_request = false;
+    const char *message = NULL;
+    bool is_good = validate_request(e->in->records.ptr, e->in->records.len, st->rq->version,
+                                    &fails_request, &message) == KAFKA_ERROR_NONE;
+    twins->fails_request = had_failed || fails_request;
+    if (!is_good && had_failed) {
+        e->is_superseded = true;
+        return;
+    }
+    struct entry **place = is_good ? &twins->written : &twins->refused;
+    if (*place != NULL) {
+        (*place)->is_superseded = true;
+    }
+    *place = e;
+    if (twins->refused != NULL && twins->written != NULL) {
+        answer_nobody(st, twins->written);
+    }
+}
+
+/* Where the entry's answer stands: a partition that was named before has its place already. */
+static void take_place(struct state *st,
+                       struct topic_groups *tg,
                        size_t group,
                        struct produce_response_topic_produce_response *tr,
                        struct entry *e)
 {
+    int32_t count = tr->partition_responses.count;
+    e->out = &tr->partition_responses.items[count];
     if (tg->partitions[group] > 1) {
-        struct named_partition *np = topic_groups_partition(tg, group, e->in->index);
-        struct entry *other = np->user;
-        if (other != NULL) {
-            other->is_superseded = true;
-            e->out = other->out;
-        }
-        np->user = e;
+        take_place_of_twins(st, tg, group, e);
     }
-    if (e->out == NULL) {
-        e->out = &tr->partition_responses.items[tr->partition_responses.count++];
+    if (e->out == &tr->partition_responses.items[count]) {
+        tr->partition_responses.count++;
+        *e->out = produce_response_partition_produce_response_default;
+        e->out->index = e->in->index;
     }
-    *e->out = produce_response_partition_produce_response_default;
-    e->out->index = e->in->index;
 }
 
 /* Lays out the answer: a topic for each one that names partitions (once), a partition for each one
@@ -509,7 +582,7 @@ lay_out(struct state *st, const struct produce_request *body, struct produce_res
             e->in = &td->partition_data.items[j];
             e->topic = td->name;
             e->topic_id = td->topic_id;
-            take_place(&tg, tg.of[i], &out->responses.items[tg.of[i]], e);
+            take_place(st, &tg, tg.of[i], &out->responses.items[tg.of[i]], e);
         }
     }
     topic_groups_release(&tg);
@@ -521,7 +594,7 @@ void produce_prepare(struct request *rq)
     st->rq = rq;
     rq->state = st;
     lay_out(st, rq->body, rq->response);
-    st->is_transactional = has_transactional(rq->body);
+    look_through(st, rq->body);
 }
 
 enum request_verdict h_produce(struct request *rq)
@@ -531,13 +604,14 @@ enum request_verdict h_produce(struct request *rq)
         produce_prepare(rq);
     }
     struct state *st = rq->state;
+    if (st->fails_request) {
+        refuse_all(st, st->request_error, st->request_message);
+        return verdict_of(st);
+    }
     if (st->is_transactional &&
         (str_is_null(body->transactional_id) ||
          !authorize(rq, ACL_WRITE, RESOURCE_TRANSACTIONAL_ID, body->transactional_id))) {
-        for (int32_t i = 0; i < st->count; i++) {
-            refuse(&st->entries[i], KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NULL);
-        }
-        st->has_error = st->count > 0;
+        refuse_all(st, KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NULL);
         return verdict_of(st);
     }
     return check_piece(st);

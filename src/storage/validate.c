@@ -96,8 +96,12 @@ enum kafka_error validate_request(const void *bytes,
         return KAFKA_ERROR_INVALID_RECORD;
     }
     /* The smallest size that peek_next lets through, 26, holds the attributes at 21. */
-    if (produce_version < ZSTD_PRODUCE_VERSION &&
-        (load_be16(p + 21) & BATCH_CODEC_MASK) == CODEC_ZSTD) {
+    int codec = load_be16(p + 21) & BATCH_CODEC_MASK;
+    if (produce_version < ZSTD_PRODUCE_VERSION && codec > CODEC_ZSTD) {
+        *ret_fails_request = true; /* Kafka cannot name it when it looks for zstd */
+        return KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+    }
+    if (produce_version < ZSTD_PRODUCE_VERSION && codec == CODEC_ZSTD) {
         return KAFKA_ERROR_UNSUPPORTED_COMPRESSION_TYPE;
     }
     size_t second_size = 0;

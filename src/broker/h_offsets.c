@@ -111,7 +111,7 @@ static void list_slowly(struct request *rq)
         int64_t end = body->isolation_level == 1 ? offsets.last_stable : offsets.high_watermark;
         if (r < 0) {
             out->error_code = (int16_t)kafka_error_from(rq, r);
-        } else if (found.offset >= 0 && (s->asked == MAX_TIMESTAMP || found.offset < end)) {
+        } else if (found.offset >= 0 && found.offset < end) {
             answer_offset(rq, out, found.offset, found.timestamp, found.leader_epoch);
         }
         s->p = partition_unref(s->p);
@@ -128,7 +128,6 @@ static void list_one(struct request *rq,
                      const struct list_offsets_request_list_offsets_partition *in,
                      struct list_offsets_response_list_offsets_partition_response *out)
 {
-    const struct list_offsets_request *body = rq->body;
     struct state *st = rq->state;
     if (special_since(in->timestamp) > rq->version) {
         out->error_code = KAFKA_ERROR_UNSUPPORTED_VERSION;
@@ -138,9 +137,6 @@ static void list_one(struct request *rq,
     enum kafka_error error = authorize(rq, ACL_DESCRIBE, RESOURCE_TOPIC, topic)
                                  ? lookup_by_name(rq, topic, in->partition_index, &p)
                                  : KAFKA_ERROR_TOPIC_AUTHORIZATION_FAILED;
-    if (error == KAFKA_ERROR_NONE && body->isolation_level != 0 && body->isolation_level != 1) {
-        error = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
-    }
     if (error == KAFKA_ERROR_NONE) {
         error = lookup_check_epoch(p, in->current_leader_epoch);
     }
@@ -193,10 +189,38 @@ static void list_topic(struct request *rq,
     }
 }
 
+/* No such isolation level: every partition says so, whatever it is, in the shape of the request. */
+static enum request_verdict refuse_isolation(struct request *rq)
+{
+    const struct list_offsets_request *body = rq->body;
+    struct list_offsets_response *out = rq->response;
+    out->topics.count = body->topics.count;
+    out->topics.items =
+        arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) * sizeof(*out->topics.items));
+    for (int32_t i = 0; i < body->topics.count; i++) {
+        const struct list_offsets_request_list_offsets_topic *lt = &body->topics.items[i];
+        struct list_offsets_response_list_offsets_topic_response *tr = &out->topics.items[i];
+        *tr = list_offsets_response_list_offsets_topic_response_default;
+        tr->name = lt->name;
+        tr->partitions.count = lt->partitions.count;
+        tr->partitions.items = arena_alloc(&rq->arena, ((size_t)lt->partitions.count + 1) *
+                                                           sizeof(*tr->partitions.items));
+        for (int32_t j = 0; j < lt->partitions.count; j++) {
+            tr->partitions.items[j] = list_offsets_response_list_offsets_partition_response_default;
+            tr->partitions.items[j].partition_index = lt->partitions.items[j].partition_index;
+            tr->partitions.items[j].error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+        }
+    }
+    return REQUEST_DONE;
+}
+
 enum request_verdict h_list_offsets(struct request *rq)
 {
     const struct list_offsets_request *body = rq->body;
     struct list_offsets_response *out = rq->response;
+    if (body->isolation_level != 0 && body->isolation_level != 1) {
+        return refuse_isolation(rq);
+    }
     struct state *st = arena_alloc(&rq->arena, sizeof(*st));
     rq->state = st;
     const struct topic_source source = TOPIC_SOURCE(

@@ -383,8 +383,11 @@ void fetch_session_begin(struct fetch_sessions *fs,
     }
     forget(fs, ss, body, uses_ids);
     if (ss->partitions.count == 0) {
-        /* Nothing is left: the session ends, and the answer says so with id 0. */
+        /* Nothing is left: the session ends, and the answer says so with id 0. What the request
+         * names beside what it forgets is answered all the same. */
         session_end(fs, ss);
+        ret->targets = news;
+        ret->count = news_count;
         return;
     }
     ss->last_used_ms = now_ms;

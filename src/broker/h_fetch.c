@@ -261,7 +261,9 @@ read_target(struct state *st, size_t index, int64_t *left, bool *is_first, int64
     t->data.high_watermark = result.offsets.high_watermark;
     t->data.last_stable_offset = result.offsets.last_stable;
     t->data.log_start_offset = result.offsets.log_start;
-    take_aborted(st, t, &result);
+    if (result.bytes > 0 || limit <= 0 || ft->fetch_offset >= end) {
+        take_aborted(st, t, &result);
+    } /* else a batch did not fit: Kafka then tells of no transactions, either (null) */
     if (result.bytes > 0) {
         t->data.records.rope = &t->rope;
         t->outcome.has_records = true;
@@ -736,7 +738,17 @@ static void resolve(struct state *st, size_t index)
         (struct waiter){.p = t->p, .io = rq->io, .rq = rq, .slot = &rq->slot, .wake = on_moved};
 }
 
-/* A client that says it is a broker: there is none but us, which does not follow itself. */
+/* A client that says it is a broker: there is none but us, which does not follow itself. One that
+ * names the right epoch seems to know of replicas that we do not know of yet. */
+static enum kafka_error follower_error(const struct target *t, int32_t current_leader_epoch)
+{
+    if (current_leader_epoch < 0) {
+        return KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
+    }
+    enum kafka_error error = lookup_check_epoch(t->p, current_leader_epoch);
+    return error == KAFKA_ERROR_NONE ? KAFKA_ERROR_UNKNOWN_LEADER_EPOCH : error;
+}
+
 static bool refuse_followers(struct state *st, int32_t replica_id)
 {
     if (replica_id < 0) {
@@ -745,8 +757,11 @@ static bool refuse_followers(struct state *st, int32_t replica_id)
     for (size_t i = 0; i < st->context.count; i++) {
         struct target *t = &st->targets[i];
         if (!t->is_refused) {
-            refuse(t, KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER);
-            tell_leader(st, t);
+            enum kafka_error error = follower_error(t, st->context.targets[i].current_leader_epoch);
+            refuse(t, error);
+            if (error != KAFKA_ERROR_UNKNOWN_LEADER_EPOCH) {
+                tell_leader(st, t);
+            }
             t->p = partition_unref(t->p);
             t->is_refused = true;
         }

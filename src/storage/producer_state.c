@@ -307,8 +307,8 @@ enum kafka_error producer_state_check(const struct producer_state *ps,
         return KAFKA_ERROR_NONE;
     }
     const struct producer_entry *known = find_entry(ps, b->producer_id);
-    if (known == NULL) {
-        return KAFKA_ERROR_NONE;
+    if (known == NULL) { /* one that nobody knows has the epoch -1 */
+        return b->producer_epoch < -1 ? KAFKA_ERROR_INVALID_PRODUCER_EPOCH : KAFKA_ERROR_NONE;
     }
     if (rules == PRODUCER_RULES_ALL && marker == NULL && find_duplicate(known, b, ret_duplicate)) {
         *ret_is_duplicate = true;

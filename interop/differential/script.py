@@ -501,6 +501,8 @@ class Script:
                     'max_time': lambda: self.pick([-1, 0, -2, 4102444800000, 9223372036854775807]),
                     'codec': lambda: self.pick([1, 2, 3, 4, 5, 6, 7]),
                 }[way]()
+        if options['codec'] == 1 and 'spoil' in options:
+            options['spoil'] = self.pick([5, 1 << 20])  # not inside: see the lengths below
         if options['codec'] == 1:  # a length in there that is wrong Kafka stores, unreadable as it is; jackdaw does not
             records = [self.one_record(i, keyed, right=True) for i in range(count)]
         if options['codec'] > 1:

@@ -258,9 +258,12 @@ static bool change_list(const struct config_alter *ca,
                LIST_VALUES_MAX);
         return false;
     }
+    size_t known = values.count;
     for (size_t i = 0; i < wanted.count; i++) {
         size_t at = find_part(&values, wanted.items[i]);
-        if (ch->operation == CONFIG_APPEND && at == values.count) {
+        /* What a broker's change itself repeats stays, for the check that refuses it. */
+        bool is_new = at >= (al->type == CONFIG_RESOURCE_BROKER ? known : values.count);
+        if (ch->operation == CONFIG_APPEND && is_new) {
             add_part(&values, wanted.items[i], ca->arena);
         } else if (ch->operation == CONFIG_SUBTRACT && at < values.count) {
             memmove(&values.items[at], &values.items[at + 1],

@@ -8,7 +8,8 @@
  * INVALID_REQUEST, patterns and what cannot be read INVALID_CONFIG.
  *
  * Brokers: DynamicBrokerConfig.validate. Unknown keys are accepted; read-only ones are not, nor
- * keys of one broker for all, nor TLS stores without a listener's prefix. The broker as it would be
+ * keys of one broker for all, nor TLS stores without a listener's prefix, nor a list that repeats a
+ * value, which properties files and topics may do. The broker as it would be
  * then has to pass the checks of a start, and numbers of threads may change by half or double only.
  * Always INVALID_REQUEST.
  */
@@ -443,6 +444,10 @@ static enum kafka_error check_broker_values(const struct config *c,
         struct config_value value;
         if (!config_value_parse(row, configs[i].value, arena, &value, ret_message)) {
             return KAFKA_ERROR_INVALID_REQUEST;
+        }
+        if (value.had_repeats) {
+            return refuse(arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,
+                          "%s: each value may be there once.", row->name);
         }
         if (!str_is(name, row->name)) {
             continue; /* of one listener */

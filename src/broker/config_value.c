@@ -223,6 +223,8 @@ static bool parse_list(const struct config_row *row,
         }
         if (may_repeat(row) || !holds(ret->items, ret->items_count, item)) {
             ret->items[ret->items_count++] = item;
+        } else {
+            ret->had_repeats = true;
         }
     }
     return is_good_star(row, ret);

@@ -17,6 +17,7 @@ struct config_value {
     struct str text;   /* STRING, CLASS, PASSWORD: trimmed; a view of what was given */
     struct str *items; /* LIST: in the arena; views of what was given */
     size_t items_count;
+    bool had_repeats; /* LIST: values that may not be repeated were, and are there once */
 };
 
 #define CONFIG_VALUE_ITEMS_MAX 100000 /* of one LIST */

@@ -218,6 +218,9 @@ static void lists_grow_from_their_default_and_shrink_to_nothing(void **state)
     expect_config(&w, T, "tb", "leader.replication.throttled.replicas", "0:1,1:1");
     expect_config(&w, B, "", "log.cleanup.policy", "delete,compact");
     RUN(&w, CONFIG_ALTER_INCREMENTAL,
+        {T, "x", {CHANGE("cleanup.policy", CONFIG_APPEND, "compact,compact")}, 1, NONE});
+    expect_config(&w, T, "x", "cleanup.policy", "delete,compact");
+    RUN(&w, CONFIG_ALTER_INCREMENTAL,
         {T, "ta", {CHANGE("retention.ms", CONFIG_APPEND, "1")}, 1, INVALID_CONFIG},
         {T, "tb", {CHANGE("no.such", CONFIG_SUBTRACT, "1")}, 1, INVALID_CONFIG},
         {B, "1", {CHANGE("num.io.threads", CONFIG_APPEND, "1")}, 1, INVALID_CONFIG},
@@ -345,6 +348,15 @@ static void brokers_refuse_what_cannot_change_while_they_run(void **state)
         {"1", CHANGE("principal.builder.class", CONFIG_SET, "foo.Bar"), INVALID_REQUEST},
         {"1", CHANGE("cordoned.log.dirs", CONFIG_SET, "/nope"), INVALID_REQUEST},
         {"1", CHANGE("cordoned.log.dirs", CONFIG_SET, "*"), NONE},
+        {"", CHANGE("log.cleanup.policy", CONFIG_SET, "delete, compact"), NONE},
+        {"", CHANGE("log.cleanup.policy", CONFIG_SET, "delete, delete"), INVALID_REQUEST},
+        {"1", CHANGE("log.cleanup.policy", CONFIG_SET, "delete,compact,delete"), INVALID_REQUEST},
+        {"", CHANGE("log.cleanup.policy", CONFIG_APPEND, "delete"), NONE},
+        {"", CHANGE("log.cleanup.policy", CONFIG_APPEND, "compact"), NONE},
+        {"", CHANGE("log.cleanup.policy", CONFIG_APPEND, "compact,compact"), INVALID_REQUEST},
+        {"1", CHANGE("ssl.enabled.protocols", CONFIG_SET, "TLSv1.2,TLSv1.2"), INVALID_REQUEST},
+        {"1", CHANGE("listener.name.plaintext.sasl.enabled.mechanisms", CONFIG_SET, "PLAIN,PLAIN"),
+         INVALID_REQUEST},
         {"", CHANGE("group.consumer.assignment.interval.ms", CONFIG_SET, "99999"), INVALID_REQUEST},
         {"1", CHANGE("sasl.enabled.mechanisms", CONFIG_SET, "PLAIN"), NONE},
         {"", CHANGE("sasl.enabled.mechanisms", CONFIG_SET, "PLAIN"), INVALID_REQUEST},

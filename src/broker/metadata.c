@@ -457,7 +457,7 @@ static int begin_cluster(struct metadata *md, struct meta_records *records)
     return r < 0 ? r : write_records(md, records);
 }
 
-/* Endpoints of the broker as they are bound, or of the controller as they are configured. */
+/* Endpoints of the broker as they are bound. */
 static int32_t broker_endpoints(const struct broker *br, struct image_endpoint *ret)
 {
     int32_t count = 0;
@@ -473,19 +473,40 @@ static int32_t broker_endpoints(const struct broker *br, struct image_endpoint *
     return count;
 }
 
+/* Kafka registers the listeners of the controller, whatever controller.quorum.voters says of them.
+ * Nothing is bound for them here: without any, or with port 0, the voter tells. */
 static int32_t controller_endpoints(const struct metadata *md, struct image_endpoint *ret)
 {
+    static const struct voter nobody = {0};
     struct raft_node_description rd;
     raft_node_describe(md->rn, &rd);
-    const struct config_listener *cl = config_controller_listener(md->br->config);
     const struct voter *v = voters_find(rd.voters, md->br->node_id, &md->br->directory_id);
+    v = v == NULL ? &nobody : v;
+    const struct config_listener *all;
+    size_t all_count;
+    config_listeners(md->br->config, &all, &all_count);
     int32_t count = 0;
-    for (int32_t i = 0; v != NULL && i < v->endpoints_count && count < ENDPOINTS_MAX; i++) {
+    for (size_t i = 0; i < all_count && count < ENDPOINTS_MAX; i++) {
+        const struct config_listener *cl = &all[i];
+        if (!cl->is_controller) {
+            continue;
+        }
+        uint16_t port = cl->advertised_port != 0 ? cl->advertised_port : cl->port;
         ret[count++] = (struct image_endpoint){
-            .name = v->endpoints[i].listener,
+            .name = cl->name,
+            .host = cl->advertised_host.len > 0 ? cl->advertised_host : cl->host,
+            .port = port == 0 && v->endpoints_count > 0 ? v->endpoints[0].port : port,
+            .security_protocol = cl->security_protocol,
+        };
+    }
+    for (int32_t i = 0; config_controller_listener(md->br->config) == NULL &&
+                        i < v->endpoints_count && count < ENDPOINTS_MAX;
+         i++) {
+        struct str name = v->endpoints[i].listener;
+        ret[count++] = (struct image_endpoint){
+            .name = name.len > 0 ? name : STR("CONTROLLER"), /* a static voter has none */
             .host = v->endpoints[i].host,
             .port = v->endpoints[i].port,
-            .security_protocol = cl == NULL ? 0 : cl->security_protocol,
         };
     }
     return count;

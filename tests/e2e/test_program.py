@@ -31,6 +31,21 @@ def test_ends_with_0_on_SIGINT(env):
     ends_cleanly(env, signal.SIGINT)
 
 
+def test_a_static_quorum_registers_the_listeners_of_its_controller(env):
+    """Kafka tells names, hosts and ports of controller.listener.names, whatever controller.quorum.voters says."""
+    listeners = 'PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:4711,SECOND://127.0.0.2:4712'
+    with env.broker('controller.quorum.voters=1@localhost:4710', f'listeners={listeners}', 'process.roles=broker,controller',
+                    'controller.listener.names=CONTROLLER,SECOND', 'node.id=1', 'listener.security.protocol.map='
+                    'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECOND:PLAINTEXT', listen=None) as broker:
+        broker.stop()
+        log = os.path.join(broker.data, '__cluster_metadata-0', '00000000000000000000.log')
+        status, out, err = env.run('dump', '--records', log)
+        expect(status, 0, err)
+        line, = [line for line in out.splitlines() if '"RegisterControllerRecord"' in line]
+        assert ('"endPoints":[{"name":"CONTROLLER","host":"127.0.0.1","port":4711,"securityProtocol":0},'
+                '{"name":"SECOND","host":"127.0.0.2","port":4712,"securityProtocol":0}]') in line, line
+
+
 def test_port_0_advertises_the_real_port(env):
     """Metadata names the port that the ready line named."""
     with env.broker() as broker, client(broker) as c:

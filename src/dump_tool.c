@@ -48,6 +48,7 @@ static const struct {
     {"meta.properties", DUMP_TEXT},
     {"partition.metadata", DUMP_TEXT},
     {"quorum-state", DUMP_TEXT},
+    {"unflushed-offsets", DUMP_TEXT},
     {".kafka_cleanshutdown", DUMP_TEXT},
 };
 

@@ -2,12 +2,13 @@
  * The program: command line, environment and signals around one server.
  *
  * Standard output carries exactly one line, `jackdaw ready HOST:PORT`, when the server serves; all
- * else goes to standard error. Exit status: 0 after a clean stop, 1 when the server failed, 2 for a
- * mistake of whoever started it.
+ * else goes to standard error. Exit status: 0 after a clean stop, 1 when the server failed or could
+ * not write at its stop what makes it a clean one, 2 for a mistake of whoever started it.
  *
  * Signals are blocked before any thread exists and taken by sigwait here: no handler, no flag. The
- * first SIGTERM or SIGINT stops the server cleanly; a second one ends the process at once. SIGUSR1
- * writes the metrics to the log.
+ * first SIGTERM, SIGINT or SIGHUP stops the server cleanly; a second one ends the process at once.
+ * A SIGHUP that was ignored when the program began (nohup) stays so. SIGUSR1 writes the metrics to
+ * the log.
  */
 #include "base/base.h"
 
@@ -51,29 +52,29 @@ static int help_main(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    printf(
-        "usage: jackdaw [server.properties] [options]     run the server\n"
-        "       jackdaw explain|format|wire|dump|apis|configs|version|help\n"
-        "\n"
-        "  --override KEY=VALUE   a config key; wins over the file (may be repeated)\n"
-        "  --data DIR             where the data lives (log.dirs); default ./jackdaw-data\n"
-        "  --listen HOST:PORT     where clients connect; default 127.0.0.1:9092, port 0 is any "
-        "free one\n"
-        "  --ephemeral            a throw-away server: free port, temporary data, no flush\n"
-        "  --ports-file FILE      a line 'LISTENER HOST:PORT' each, written when the server "
-        "serves\n"
-        "\n"
-        "  explain  tells what a group of consumers on a running server has gone through\n"
-        "  format   makes data directories as kafka-storage format does\n"
-        "  wire     converts messages between hexadecimal and JSON\n"
-        "  dump     prints log segments, indexes, snapshots, checkpoints and metadata records\n"
-        "  apis     prints the APIs that are served\n"
-        "  configs  prints every config key\n"
-        "\n"
-        "Keys are Kafka's; the command line wins over the file, the file over the environment\n"
-        "(KAFKA_LOG_RETENTION_MS is log.retention.ms). 'jackdaw ready HOST:PORT' on standard "
-        "output\n"
-        "tells that it serves; logs go to standard error; SIGTERM and SIGINT stop it cleanly.\n");
+    printf("usage: jackdaw [server.properties] [options]     run the server\n"
+           "       jackdaw explain|format|wire|dump|apis|configs|version|help\n"
+           "\n"
+           "  --override KEY=VALUE   a config key; wins over the file (may be repeated)\n"
+           "  --data DIR             where the data lives (log.dirs); default ./jackdaw-data\n"
+           "  --listen HOST:PORT     where clients connect; default 127.0.0.1:9092, port 0 is any "
+           "free one\n"
+           "  --ephemeral            a throw-away server: free port, temporary data, no flush\n"
+           "  --ports-file FILE      a line 'LISTENER HOST:PORT' each, written when the server "
+           "serves\n"
+           "\n"
+           "  explain  tells what a group of consumers on a running server has gone through\n"
+           "  format   makes data directories as kafka-storage format does\n"
+           "  wire     converts messages between hexadecimal and JSON\n"
+           "  dump     prints log segments, indexes, snapshots, checkpoints and metadata records\n"
+           "  apis     prints the APIs that are served\n"
+           "  configs  prints every config key\n"
+           "\n"
+           "Keys are Kafka's; the command line wins over the file, the file over the environment\n"
+           "(KAFKA_LOG_RETENTION_MS is log.retention.ms). 'jackdaw ready HOST:PORT' on standard "
+           "output\n"
+           "tells that it serves; logs go to standard error. The first SIGTERM, SIGINT or SIGHUP\n"
+           "stops it cleanly, a second one at once.\n");
     return 0;
 }
 
@@ -254,8 +255,14 @@ static int serve(struct program *pg, const sigset_t *signals)
     if (status == 0) {
         wait_for_end(pg, signals);
     }
-    server_stop(pg->server, !pg->args.is_ephemeral);
-    return status;
+    bool is_stopped = server_stop(pg->server, !pg->args.is_ephemeral);
+    return status == 0 && !is_stopped ? EXIT_FAILURE : status;
+}
+
+static bool is_ignored(int signal)
+{
+    struct sigaction is;
+    return sigaction(signal, NULL, &is) == 0 && is.sa_handler == SIG_IGN;
 }
 
 static int run_server(int argc, char **argv)
@@ -268,6 +275,9 @@ static int run_server(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    if (!is_ignored(SIGHUP)) {
+        sigaddset(&signals, SIGHUP);
+    }
     sigaddset(&signals, SIGUSR1);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     struct sigaction ignore = {.sa_handler = SIG_IGN};

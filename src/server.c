@@ -507,7 +507,7 @@ static void settle_loops(struct server *sv)
     }
 }
 
-void server_stop(struct server *sv, bool is_clean)
+bool server_stop(struct server *sv, bool is_clean)
 {
     struct broker *br = &sv->br;
     coordinator_stop(br->coordinator);
@@ -540,6 +540,7 @@ void server_stop(struct server *sv, bool is_clean)
     br->metadata = metadata_free(br->metadata);
     br->log_dirs = log_dirs_close(br->log_dirs, is_clean && sv->is_started);
     sv->is_started = false;
+    return !br->has_failed_stop;
 }
 
 struct server *server_free(struct server *sv)
@@ -548,7 +549,7 @@ struct server *server_free(struct server *sv)
         return NULL;
     }
     struct broker *br = &sv->br;
-    server_stop(sv, false); /* a start that failed half-way; nothing after a stop */
+    (void)server_stop(sv, false); /* a start that failed half-way; nothing after a stop */
     br->partitions = partition_table_free(br->partitions);
     br->background = background_free(br->background);
     for (size_t i = 0; i < br->ios_count; i++) {

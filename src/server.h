@@ -38,8 +38,9 @@ size_t server_listeners(struct server *sv, const struct broker_listener **ret);
 /* Every metric as a line of the log, "metric NAME VALUE". Any time between start and stop. */
 void server_log_metrics(struct server *sv);
 
-/* is_clean: flushes, checkpoints, marks the directories as cleanly shut down. */
-void server_stop(struct server *sv, bool is_clean);
+/* is_clean: flushes, checkpoints, marks the directories as cleanly shut down. False: some of it
+ * could not be written; the log says what. */
+bool server_stop(struct server *sv, bool is_clean);
 
 struct server *server_free(struct server *sv); /* takes NULL, returns NULL */
 

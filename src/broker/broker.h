@@ -91,6 +91,7 @@ struct broker {
     struct uuid incarnation_id;
     int32_t node_id;
     int64_t broker_epoch;
+    bool has_failed_stop; /* a stop could not write what makes it a clean one; the log says what */
 };
 
 #endif

@@ -106,6 +106,7 @@ struct log_dirs *log_dirs_close(struct log_dirs *lds, bool is_clean)
                                   is_clean && !atomic_load(&lds->entries[i].is_offline),
                                   lds->br->broker_epoch);
             if (r < 0) {
+                lds->br->has_failed_stop = true;
                 LOG_WARN(lds->br->logger, FAC_STORAGE,
                          "log directory %s: not marked as cleanly closed: %s", lds->entries[i].path,
                          err_text(r));

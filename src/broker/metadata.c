@@ -660,6 +660,7 @@ void metadata_stop(struct metadata *md, bool is_clean)
     md->rn = NULL;
     r = r < 0 ? r : closed;
     if (r < 0) {
+        md->br->has_failed_stop = true;
         LOG_WARN(md->br->logger, FAC_META, "the metadata log was not closed cleanly: %s",
                  err_text(r));
     }

@@ -161,6 +161,7 @@ void partition_table_close(struct partition_table *pt, bool is_clean)
         group_commit_forget(br->group_commit, p->pl);
         int r = log_dir_close_plog(p->ld, p->pl, is_clean);
         if (r < 0) {
+            br->has_failed_stop = true;
             LOG_ERROR(br->logger, FAC_STORAGE,
                       "partition " STR_FMT "-%d was not closed cleanly: %s", STR_ARG(p->topic),
                       p->number, err_text(r));

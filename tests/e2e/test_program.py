@@ -31,6 +31,28 @@ def test_ends_with_0_on_SIGINT(env):
     ends_cleanly(env, signal.SIGINT)
 
 
+def test_ends_with_0_on_SIGHUP(env):
+    """The terminal is closed."""
+    ends_cleanly(env, signal.SIGHUP)
+
+
+def test_a_SIGHUP_that_is_ignored_at_the_start_stays_ignored(env):
+    """Under nohup: the signal, then a record, then a clean stop."""
+    with env.broker(prefix=['nohup']) as broker, client(broker) as c:
+        broker.process.send_signal(signal.SIGHUP)
+        c.create_topic('t')
+        expect(c.produce('t', 0, batch([b'v'])), 0)
+        expect(broker.stop(), 0, 'exit status')
+
+
+def test_a_stop_that_cannot_be_written_ends_with_1(env):
+    """The mark of a clean stop cannot be made: its temporary name is taken by a directory."""
+    with env.broker() as broker:
+        os.mkdir(os.path.join(broker.data, '.kafka_cleanshutdown.tmp'))
+        expect(broker.stop(), 1, 'exit status')
+        assert 'not marked as cleanly closed' in broker.log(), broker.log()
+
+
 def test_a_static_quorum_registers_the_listeners_of_its_controller(env):
     """Kafka tells names, hosts and ports of controller.listener.names, whatever controller.quorum.voters says."""
     listeners = 'PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:4711,SECOND://127.0.0.2:4712'

@@ -392,6 +392,9 @@ static void the_exit_status_tells_good_damaged_and_wrong(void **state)
     scratch_write(s, "meta.properties", "version=1\n", 10);
     assert_int_equal(tool(s->path, NULL), 0);
     assert_int_equal(unlink(s->path), 0);
+    scratch_write(s, "unflushed-offsets", "0\n3 9\n", 6); /* of the metadata log */
+    assert_int_equal(tool(s->path, NULL), 0);
+    assert_int_equal(unlink(s->path), 0);
     scratch_write(s, "00000000000000000000.txnindex.deleted", "x", 1);
     assert_int_equal(tool("--json", s->path), 1);
     assert_int_equal(unlink(s->path), 0);

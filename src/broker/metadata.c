@@ -388,17 +388,6 @@ static int on_record(void *ctx, struct view value, int64_t offset, int32_t epoch
     return image_delta_replay(ld->d, value);
 }
 
-/* True when quorum-state is not there: nobody has led this log yet. */
-static bool is_first_start(struct broker *br, const char *dir)
-{
-    char path[4096];
-    struct strbuf sb;
-    struct fs_stat st;
-    strbuf_init(&sb, path, sizeof(path));
-    strbuf_addf(&sb, "%s/__cluster_metadata-0/quorum-state", dir);
-    return !sb.is_truncated && fs_stat(br->fs, path, &st) == -ENOENT;
-}
-
 static int load(struct metadata *md, const char *dir, char *ret_error, size_t error_cap)
 {
     struct broker *br = md->br;
@@ -418,7 +407,7 @@ static int load(struct metadata *md, const char *dir, char *ret_error, size_t er
         .snapshot_interval_ms = config_get_int(br->config, "metadata.log.max.snapshot.interval.ms"),
         .retention_bytes = config_get_int(br->config, "metadata.max.retention.bytes"),
         .retention_ms = config_get_int(br->config, "metadata.max.retention.ms"),
-        .is_first_start = is_first_start(br, dir),
+        .is_first_start = metadata_is_first_start(br, dir),
         .on_record = on_record,
         .ctx = &ld,
     };

@@ -40,6 +40,8 @@ typedef void metadata_image_fn(struct broker *br, const struct image *before, st
  * and reads cluster id and directory id of the formatted ones into the broker. Before anything else
  * touches them. ret_error: one line for a person. */
 must_check int metadata_format(struct broker *br, char *ret_error, size_t error_cap);
+/* True when quorum-state is not in this directory: nobody has led the metadata log yet. */
+bool metadata_is_first_start(const struct broker *br, const char *dir);
 /* Opens the metadata log (br->log_dirs hold their locks by now), replays it, writes what a starting
  * node writes (leader change, bootstrap, registration records of br->listeners) in one append and
  * one flush, sets br->broker_epoch, and publishes the first image. Blocking; before loops run.

@@ -3,8 +3,10 @@
  * formatted as `kafka-storage format --standalone` does it, one that is formatted says who this
  * node is.
  *
- * The directory of the metadata log decides: when it is formatted, an empty one beside it joins the
- * same cluster; when it is not, but another is, the metadata is lost and nothing is touched.
+ * The directory of the metadata log decides: when it is formatted, an empty one beside it is
+ * refused as by Kafka, since it may be where a disk is not mounted, and its partitions would begin
+ * anew without their records (unless this is the first start of all: a power cut may have come
+ * between the two). When it is not, but another is, the metadata is lost and nothing is touched.
  *
  * Answers to Kafka's StorageTool, Formatter, MetaPropertiesEnsemble.
  */
@@ -91,6 +93,30 @@ static int list_directories(struct directories *ds)
                 "data directory %s holds files but no meta.properties: it is neither empty nor "
                 "formatted; choose another one with --data",
                 ds->paths[i]);
+        }
+    }
+    return 0;
+}
+
+bool metadata_is_first_start(const struct broker *br, const char *dir)
+{
+    char path[4096];
+    struct strbuf sb;
+    struct fs_stat st;
+    strbuf_init(&sb, path, sizeof(path));
+    strbuf_addf(&sb, "%s/__cluster_metadata-0/quorum-state", dir);
+    return !sb.is_truncated && fs_stat(br->fs, path, &st) == -ENOENT;
+}
+
+/* Of a cluster that has run. */
+static int refuse_empty(struct directories *ds)
+{
+    for (size_t i = 0; i < ds->count; i++) {
+        if (ds->states[i] == FORMAT_EMPTY) {
+            return refuse(ds, ERR_NOT_FORMATTED,
+                          "data directory %s is empty while others are formatted; mount its disk, "
+                          "or make it one of them with: jackdaw format --ignore-formatted",
+                          ds->paths[i]);
         }
     }
     return 0;
@@ -212,6 +238,12 @@ static int format_all(struct directories *ds)
                       "others are formatted; "
                       "restore it, or begin with empty directories",
                       ds->paths[ds->metadata]);
+    }
+    if (is_formatted && !metadata_is_first_start(br, ds->paths[ds->metadata])) {
+        r = refuse_empty(ds);
+        if (r < 0) {
+            return r;
+        }
     }
     if (br->node_id < 0) {
         config_set_node_id(br->config, DEFAULT_NODE_ID);

@@ -621,17 +621,19 @@ static void directories_that_are_not_ours_are_refused(void **state)
     close_broker(w, false);
 }
 
-static void a_second_directory_joins_and_a_lost_first_one_is_refused(void **state)
+static void an_empty_directory_beside_formatted_ones_is_refused(void **state)
 {
     struct world *w = *state;
-    assert_int_equal(open_broker(w), 0);
-    close_broker(w, true);
     set_config(w, "log.dirs", "/data,/more");
-    open_again(w);
+    assert_int_equal(open_broker(w), 0);
     struct image *im = metadata_image(w->md);
     assert_int_equal(image_broker(im, 1)->log_dirs_count, 2);
     image_unref(im);
     close_broker(w, true);
+    set_config(w, "log.dirs", "/data,/more,/mount");
+    assert_int_equal(open_broker(w), ERR_NOT_FORMATTED);
+    assert_non_null(strstr(w->error, "/mount"));
+    close_broker(w, false);
     set_config(w, "log.dirs", "/new,/more");
     w->br.cluster_id[0] = '\0';
     assert_int_equal(open_broker(w), ERR_NOT_FORMATTED);
@@ -657,7 +659,7 @@ int main(void)
         TEST(a_snapshot_is_taken_when_it_is_due_and_loads),
         TEST(wishes_are_bounded),
         TEST(directories_that_are_not_ours_are_refused),
-        TEST(a_second_directory_joins_and_a_lost_first_one_is_refused),
+        TEST(an_empty_directory_beside_formatted_ones_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -216,12 +216,20 @@ static void apply_config(struct partition *p, const struct topic_effective *ct)
 
 static void report_recovery(struct partition *p, const struct plog_recovery *rec)
 {
-    if (rec->cut_bytes > 0 || rec->holes > 0 || rec->rebuilt_index || rec->rebuilt_epochs ||
-        rec->rebuilt_metadata_file) {
+    if (rec->below_start_bytes > 0) {
+        struct plog_offsets offsets;
+        plog_offsets(p->pl, &offsets);
+        LOG_WARN(p->br->logger, FAC_STORAGE,
+                 "partition " STR_FMT "-%d ended below its log start %" PRId64
+                 " and begins there anew: removed_bytes=%" PRId64,
+                 STR_ARG(p->topic), p->number, offsets.log_start, rec->below_start_bytes);
+    }
+    if (rec->torn_bytes > 0 || rec->holes > 0 || rec->rebuilt_index ||
+        rec->rebuilt_producer_state || rec->rebuilt_epochs || rec->rebuilt_metadata_file) {
         LOG_WARN(p->br->logger, FAC_STORAGE,
                  "recovered partition=" STR_FMT "-%d scanned_bytes=%" PRId64
                  " torn_tail_bytes=%" PRId64 " damaged_places=%" PRId64 " rebuilt:%s%s%s%s",
-                 STR_ARG(p->topic), p->number, rec->scanned_bytes, rec->cut_bytes, rec->holes,
+                 STR_ARG(p->topic), p->number, rec->scanned_bytes, rec->torn_bytes, rec->holes,
                  rec->rebuilt_index ? " index" : "",
                  rec->rebuilt_producer_state ? " producer-state" : "",
                  rec->rebuilt_epochs ? " leader-epoch-checkpoint" : "",

@@ -99,10 +99,12 @@ struct plog;
 /* What recovery did, for one log line of the caller. */
 struct plog_recovery {
     int64_t scanned_bytes;
-    int64_t cut_bytes; /* torn tail taken off */
-    int64_t holes;     /* damaged places with good batches behind them: kept */
+    int64_t cut_bytes;         /* taken off the end */
+    int64_t torn_bytes;        /* of them, without zeros at their end: room that nothing used */
+    int64_t below_start_bytes; /* the whole log, which ended below its log start */
+    int64_t holes;             /* damaged places with good batches behind them: kept */
     bool rebuilt_index;
-    bool rebuilt_producer_state;
+    bool rebuilt_producer_state; /* a snapshot was damaged */
     bool rebuilt_epochs;
     bool rebuilt_metadata_file; /* partition.metadata was empty or damaged and topic_id is known */
 };

@@ -13,7 +13,8 @@
  * Where a check fails: if a good batch follows (in this segment or a later one) the damage is a
  * hole, kept on disk and remembered; otherwise it is a torn tail and is cut, with the segments
  * behind it. A log that was closed cleanly has no torn tail: there, damage up to its known end is
- * kept too.
+ * kept too. Of segments that are not scanned the last entries of the index are held against the
+ * file's size: what is gone from the end of one is a hole without bytes.
  *
  * Everything that recovery removes (a tail, segments, snapshots beyond the end) is gone for good
  * before the log takes an append: bytes or snapshots that came back after the next power cut would
@@ -193,6 +194,19 @@ static int rebuild_missing_indexes(struct recovery *rc, const struct log_listing
     return 0;
 }
 
+/* Of the segments below this one, which no scan looks at. */
+static int find_losses(struct recovery *rc, size_t below)
+{
+    struct plog *pl = rc->pl;
+    struct segment_io io = plog_io(pl, false);
+    int holes = 0;
+    for (size_t i = 0; i < below && i + 1 < pl->segments_count && holes >= 0; i++) {
+        holes = segment_find_loss(pl->segments[i], &io);
+        rc->report->holes += max_i64(holes, 0);
+    }
+    return holes < 0 ? holes : 0;
+}
+
 /* --- the long way ----------------------------------------------------------------------------- */
 
 static int
@@ -262,6 +276,18 @@ static int any_good_after(struct recovery *rc, size_t i)
     return r;
 }
 
+static int count_cut(struct recovery *rc, struct segment *sg, int64_t from, int64_t to)
+{
+    struct segment_io io = plog_io(rc->pl, false);
+    int64_t end;
+    int err = segment_written_end(sg, &io, from, to, &end);
+    if (err >= 0) {
+        rc->report->cut_bytes += to - from;
+        rc->report->torn_bytes += end - from;
+    }
+    return err;
+}
+
 static int remove_segments_from(struct recovery *rc, size_t from)
 {
     struct plog *pl = rc->pl;
@@ -269,7 +295,6 @@ static int remove_segments_from(struct recovery *rc, size_t from)
     int err = 0;
     while (pl->segments_count > from && err >= 0) {
         struct segment *sg = pl->segments[--pl->segments_count];
-        rc->report->cut_bytes += sg->size;
         rc->has_changed_names = true;
         err = segment_remove(sg, &io);
         segment_free(sg, pl->env->fds);
@@ -277,16 +302,28 @@ static int remove_segments_from(struct recovery *rc, size_t from)
     return err;
 }
 
+/* What follows the last good batch. */
+static int cut_segments_from(struct recovery *rc, size_t from)
+{
+    int err = 0;
+    for (size_t i = from; i < rc->pl->segments_count && err >= 0; i++) {
+        err = count_cut(rc, rc->pl->segments[i], 0, rc->pl->segments[i]->size);
+    }
+    return err < 0 ? err : remove_segments_from(rc, from);
+}
+
 /* Nothing good follows: the file ends at its last good batch, durably. */
 static int cut_tail(struct recovery *rc, size_t i, struct fs_file *file, int64_t file_size)
 {
     struct segment *sg = rc->pl->segments[i];
-    int err = fs_truncate(file, sg->size);
+    int err = count_cut(rc, sg, sg->size, file_size);
+    if (err >= 0) {
+        err = fs_truncate(file, sg->size);
+    }
     if (err >= 0) {
         err = fs_datasync(file);
     }
-    rc->report->cut_bytes += file_size - sg->size;
-    return err < 0 ? err : remove_segments_from(rc, i + 1);
+    return err < 0 ? err : cut_segments_from(rc, i + 1);
 }
 
 /* Behind the last good batch at or behind this position of segment i, or of a later one. */
@@ -504,16 +541,28 @@ static void make_buffer(struct recovery *rc)
     rc->buffer = mem_alloc(rc->buffer_bytes);
 }
 
+/* The newest snapshot at or below this offset; -1: none. One that is damaged is passed over. */
+static int64_t load_snapshot(struct recovery *rc, int64_t limit)
+{
+    struct plog *pl = rc->pl;
+    int64_t loaded = plog_load_snapshot(pl, limit);
+    int64_t base = pl->segments[0]->base_offset;
+    for (size_t i = 0; i < pl->snapshots_count; i++) {
+        int64_t offset = pl->snapshots[i];
+        rc->report->rebuilt_producer_state |= offset > loaded && offset >= base && offset <= limit;
+    }
+    return loaded;
+}
+
 static int
 recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bool has_epochs)
 {
     struct plog *pl = rc->pl;
     int64_t wanted = max_i64(rc->how->recovery_point, from);
-    int64_t snapshot = plog_load_snapshot(pl, from);
+    int64_t snapshot = load_snapshot(rc, from);
     rc->state_offset = max_i64(snapshot, pl->segments[0]->base_offset);
     from = min_i64(from, rc->state_offset);
     rc->was_scanned = true;
-    rc->report->rebuilt_producer_state = snapshot < 0 && wanted > pl->segments[0]->base_offset;
     if (from < wanted || (rc->how->flags & PLOG_CLEAN) != 0) {
         /* Side files below the recovery point will be made anew. Were the power cut meanwhile, the
          * next recovery must begin here too: it does when it finds no newer snapshot. */
@@ -530,6 +579,9 @@ recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bo
     epoch_cache_truncate_end(&pl->epochs, INT64_MAX);
     size_t first = to_size(max_i64(plog_segment_index(pl, from), 0));
     int err = rebuild_missing_indexes(rc, ll, pl->segments[first]->base_offset);
+    if (err >= 0) {
+        err = find_losses(rc, first);
+    }
     if (err >= 0 && !has_epochs) {
         err = rebuild_epochs_below(rc, from);
         rc->report->rebuilt_epochs = ll->has_epochs; /* a log that was never closed has none yet */
@@ -539,7 +591,7 @@ recover_from(struct recovery *rc, const struct log_listing *ll, int64_t from, bo
         bool is_behind_gap = pl->segments[i]->base_offset > rc->next_offset;
         err = is_behind_gap ? is_unflushed(rc, i, 0, rc->next_offset) : 0;
         if (err == 1) {
-            err = remove_segments_from(rc, i);
+            err = cut_segments_from(rc, i);
             break;
         }
         if (err == 0) {
@@ -649,8 +701,10 @@ static int recover_log(struct recovery *rc, const struct log_listing *ll)
         }
         if (err == 0 && bad_txns == INT64_MAX && (has_epochs || pl->log_end == base)) {
             err = rebuild_missing_indexes(rc, ll, INT64_MAX);
-            if (err < 0 || plog_load_snapshot(pl, pl->log_end) == pl->log_end ||
-                pl->log_end == base) {
+            if (err >= 0) {
+                err = find_losses(rc, pl->segments_count);
+            }
+            if (err < 0 || load_snapshot(rc, pl->log_end) == pl->log_end || pl->log_end == base) {
                 return err;
             }
         }
@@ -712,6 +766,9 @@ static int load_log(struct recovery *rc, struct log_listing *ll)
         err = recover_log(rc, ll);
         if (err >= 0 && pl->log_end < rc->how->log_start) {
             /* All that is left lies below the start: the log begins there anew. */
+            for (size_t i = 0; i < pl->segments_count; i++) {
+                rc->report->below_start_bytes += pl->segments[i]->size;
+            }
             err = remove_segments_from(rc, 0);
             producer_state_clear(&pl->producers);
         }

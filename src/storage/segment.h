@@ -26,7 +26,8 @@ struct byte_range {
     int64_t to;
 };
 
-/* Damage between good batches, or at the end of a segment that has a successor. */
+/* Damage between good batches, or at the end of a segment that has a successor; without bytes where
+ * the end of the file is gone. */
 struct hole {
     int64_t from; /* bytes */
     int64_t to;
@@ -154,6 +155,15 @@ must_check int segment_find_time(struct segment *sg,
 bool segment_is_verified(const struct segment *sg, int64_t from, int64_t to);
 void segment_add_verified(struct segment *sg, int64_t from, int64_t to);
 void segment_add_hole(struct segment *sg, const struct hole *h);
+/* A segment that was whole when it was closed: where its file has lost its end since, that is a
+ * hole. How many were found. */
+must_check int segment_find_loss(struct segment *sg, const struct segment_io *io);
+/* Where the bytes end, between two positions, that are not zero. */
+must_check int segment_written_end(struct segment *sg,
+                                   const struct segment_io *io,
+                                   int64_t from,
+                                   int64_t to,
+                                   int64_t *ret);
 /* The hole that begins at this position, or the first one behind it; NULL. */
 const struct hole *segment_hole_from(const struct segment *sg, int64_t position);
 /* The hole that holds the offset; NULL. */

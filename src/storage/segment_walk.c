@@ -80,7 +80,7 @@ static int make_hole(struct walk *w)
 static const struct hole *skip_hole(struct walk *w)
 {
     const struct hole *h = segment_hole_from(w->sg, w->sc.position);
-    if (h == NULL || h->from != w->sc.position) {
+    if (h == NULL || h->from != w->sc.position || h->to == h->from) {
         return NULL;
     }
     w->sc.position = h->to;
@@ -183,7 +183,7 @@ int segment_locate(struct segment *sg,
 {
     uint8_t buffer[LOOKUP_BUFFER_BYTES];
     if (!sg->has_file || sg->size == 0) {
-        return 0;
+        return segment_hole_of(sg, offset) != NULL ? ERR_CORRUPT : 0;
     }
     int64_t position = hint_position;
     if (position == 0) {

@@ -245,6 +245,45 @@ def test_a_torn_tail_is_cut(env):
                     expect(c.read_all('t', 0, COUNT), [(COUNT, None, b'next')])
 
 
+def recovered(broker):
+    """What the log says of recoveries."""
+    return [line for line in broker.log().splitlines() if 'recovered partition=' in line or 'begins there anew' in line]
+
+
+def test_the_log_tells_what_was_damaged_and_nothing_else(env):
+    """A damaged snapshot, an emptied segment, room that was preallocated, a log start beyond the end: a line, or none."""
+    def spoil_snapshot(data):
+        put(files_of(data, 1, '.snapshot')[-1], GARBAGE)
+
+    def empty_segment(data):
+        put(files_of(data, 0, '.log')[1], b'')
+
+    def preallocate(data):
+        with open(files_of(data, 0, '.log')[-1], 'r+b') as file:
+            file.truncate(3 << 20)
+
+    def start_beyond(data):
+        put(f'{data}/log-start-offset-checkpoint', b'0\n1\nt 1 500\n')
+
+    for is_clean, spoil, partition, words in (
+            (True, spoil_snapshot, 1, 'torn_tail_bytes=0 damaged_places=0 rebuilt: producer-state'),
+            (True, empty_segment, 0, 'partition=t-0 scanned_bytes=0 torn_tail_bytes=0 damaged_places=1 rebuilt:'),
+            (False, preallocate, 0, None),
+            (True, start_beyond, 1, 'partition t-1 ended below its log start 500 and begins there anew: removed_bytes=')):
+        with Written(env, is_clean) as written, written.spoilt(spoil) as broker:
+            lines = recovered(broker)
+            expect(len(lines), 0 if words is None else 1, f'{spoil.__name__}: {lines}')
+            assert words is None or words in lines[0], lines
+            if spoil is not empty_segment:
+                continue
+            base = int(os.path.basename(files_of(broker.data, 0, '.log')[1])[:20])
+            with client(broker) as c:
+                good, refused = read_around(c, COUNT)
+                expect(c.fetch('t', 0, base, max_wait=0)[0], CORRUPT_MESSAGE)
+            behind = int(os.path.basename(files_of(broker.data, 0, '.log')[2])[:20])
+            expect((set(good), refused), (set(range(base)) | set(range(behind, COUNT)), set(range(base, behind))))
+
+
 def test_a_partition_that_cannot_be_read_is_offline_and_others_serve(env):
     """A directory stands where a segment was; the other partition and the topic's metadata are served."""
     with Written(env, True) as written:

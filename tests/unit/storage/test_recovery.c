@@ -96,6 +96,13 @@ static void zeros_behind_the_last_batch_are_cut(void **state)
     world_open(&w);
     assert_int_equal(offsets_of(&w).log_end, 20);
     assert_int_equal(w.recovery.cut_bytes, 300000);
+    assert_int_equal(w.recovery.torn_bytes, 0); /* room that nothing used */
+    world_close(&w, false);
+    longer[len + 99] = 1; /* the first bytes of a batch, and room behind them */
+    put_file(&w, LOG_0, longer, len + 300000);
+    world_open(&w);
+    assert_int_equal(w.recovery.cut_bytes, 300000);
+    assert_int_equal(w.recovery.torn_bytes, 100);
     mem_free(bytes);
     mem_free(longer);
     world_release(&w);
@@ -259,6 +266,77 @@ static void damage_in_an_old_segment_does_not_cost_the_new_ones(void **state)
     world_release(&w);
 }
 
+/* Six segments with three batches each of one record; what opens after this was done to the second
+ * one. */
+static void open_with_second_segment(struct world *w, bool is_clean, size_t batches, size_t bytes)
+{
+    size_t len;
+    size_t at[8];
+    world_init(w);
+    w->config.segment_bytes = 600;
+    w->config.index_interval_bytes = 150;
+    world_open(w);
+    for (int i = 0; i < 18; i++) {
+        struct shape s = {.records = 1, .value_bytes = 100, .timestamp = 1000 + i};
+        append_shape(w, &s);
+    }
+    flush_log(w);
+    world_close(w, true);
+    w->how.flags = PLOG_CREATE | (is_clean ? PLOG_CLEAN : 0u);
+    w->how.recovery_point = is_clean ? 0 : 18;
+    char *file = get_file(w, WORLD_LOG "00000000000000000003.log", &len);
+    assert_int_equal(boundaries(file, len, at, ARRAY_LEN(at)), 3);
+    put_file(w, WORLD_LOG "00000000000000000003.log", file, at[batches] + bytes);
+    mem_free(file);
+}
+
+static void a_segment_that_lost_its_end_has_a_hole_there(void **state)
+{
+    (void)state;
+    for (size_t lost = 0; lost < 12; lost++) {
+        struct world w;
+        enum kafka_error error;
+        size_t batches = lost % 3;
+        /* What the last entry of the index names is there in part: only reading it tells. */
+        bool is_seen = batches < 2 || lost < 6;
+        open_with_second_segment(&w, lost % 2 == 0, batches, lost < 6 ? 0 : 50);
+        for (int life = 0; life < 2; life++) {
+            world_open(&w);
+            assert_int_equal(w.recovery.holes, is_seen);
+            assert_int_equal(w.recovery.cut_bytes, 0);
+            assert_int_equal(offsets_of(&w).log_end, 18);
+            for (int64_t offset = 0; offset < 18; offset++) {
+                bool is_lost = offset >= 3 + to_i64(batches) && offset < 6;
+                assert_int_equal(first_read(&w, offset, &error), is_lost ? -2 : offset);
+                assert_int_equal(error, is_lost ? KAFKA_ERROR_CORRUPT_MESSAGE : KAFKA_ERROR_NONE);
+            }
+            unsigned flags = w.how.flags;
+            world_close(&w, true);
+            w.how.flags = flags;
+        }
+        world_release(&w);
+    }
+}
+
+static void offsets_that_no_index_names_are_no_damage(void **state)
+{
+    (void)state;
+    for (size_t is_clean = 0; is_clean < 2; is_clean++) {
+        struct world w;
+        enum kafka_error error;
+        open_with_second_segment(&w, is_clean == 1, 0, 0); /* all of it was compacted away */
+        put_file(&w, WORLD_LOG "00000000000000000003.index", "", 0);
+        put_file(&w, WORLD_LOG "00000000000000000003.timeindex", "", 0);
+        world_open(&w);
+        assert_int_equal(w.recovery.holes, 0);
+        for (int64_t offset = 0; offset < 18; offset++) {
+            bool is_gap = offset >= 3 && offset < 6;
+            assert_int_equal(first_read(&w, offset, &error), is_gap ? 6 : offset);
+        }
+        world_release(&w);
+    }
+}
+
 static void a_recovery_point_bounds_the_scan(void **state)
 {
     (void)state;
@@ -332,6 +410,8 @@ static void side_files_that_can_be_rebuilt_are_rebuilt(void **state)
                 put_file(&w, path.text, contents[c / 2].bytes, contents[c / 2].len);
             }
             world_open(&w);
+            bool is_bad_snapshot = n == 3 && !contents[c / 2].is_absent;
+            assert_int_equal(w.recovery.rebuilt_producer_state, is_bad_snapshot);
             assert_int_equal(offsets_of(&w).log_end, 20);
             assert_int_equal(check_all_readable(&w), 10);
             assert_int_equal(plog_latest_epoch(w.pl), 1);
@@ -383,10 +463,14 @@ static void a_log_below_its_start_begins_anew_there(void **state)
 {
     (void)state;
     struct world w;
+    size_t len;
     write_ten(&w);
     world_close(&w, false);
+    mem_free(get_file(&w, LOG_0, &len));
     w.how.log_start = 500;
     world_open(&w);
+    assert_int_equal(w.recovery.below_start_bytes, len);
+    assert_int_equal(w.recovery.cut_bytes, 0);
     assert_int_equal(offsets_of(&w).log_start, 500);
     assert_int_equal(offsets_of(&w).log_end, 500);
     assert_false(has_file(&w, LOG_0));
@@ -615,6 +699,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_window_of_damage_costs_only_what_it_covers),
         cmocka_unit_test(damage_at_the_end_of_a_clean_log_keeps_its_end),
         cmocka_unit_test(damage_in_an_old_segment_does_not_cost_the_new_ones),
+        cmocka_unit_test(a_segment_that_lost_its_end_has_a_hole_there),
+        cmocka_unit_test(offsets_that_no_index_names_are_no_damage),
         cmocka_unit_test(a_recovery_point_bounds_the_scan),
         cmocka_unit_test(side_files_that_can_be_rebuilt_are_rebuilt),
         cmocka_unit_test(snapshots_beyond_the_end_are_not_believed),

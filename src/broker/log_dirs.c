@@ -260,7 +260,10 @@ void log_dirs_leave(struct log_dirs *lds, const struct log_dir *ld)
 }
 
 /* Kept under another name: never deleted, since only a committed record may delete data. */
-static int set_aside(struct log_dirs *lds, const struct log_dir_entry *dir, struct str name)
+static int set_aside(struct log_dirs *lds,
+                     const struct log_dir_entry *dir,
+                     struct str name,
+                     const struct log_dir_entry *twin)
 {
     char from[4096];
     char to[4400];
@@ -271,9 +274,11 @@ static int set_aside(struct log_dirs *lds, const struct log_dir_entry *dir, stru
     (void)snprintf(from, sizeof(from), "%s/" STR_FMT, dir->path, STR_ARG(name));
     (void)snprintf(to, sizeof(to), "%s/" STR_FMT ".%s-stray", dir->path, STR_ARG(name), text);
     int r = fs_rename(lds->br->fs, from, to);
-    LOG_WARN(lds->br->logger, FAC_STORAGE,
-             "directory %s belongs to no topic of this cluster; kept as %s%s%s", from, to,
-             r < 0 ? ", which failed: " : "", r < 0 ? err_text(r) : "");
+    LOG_WARN(lds->br->logger, FAC_STORAGE, "directory %s %s%s; kept as %s%s%s", from,
+             twin == NULL ? "belongs to no topic of this cluster"
+                          : "is not in use: the partition lies in ",
+             twin == NULL ? "" : twin->path, to, r < 0 ? ", which failed: " : "",
+             r < 0 ? err_text(r) : "");
     return r;
 }
 
@@ -283,7 +288,20 @@ int log_dirs_set_aside(struct log_dirs *lds,
                        int32_t partition)
 {
     char name[PARTITION_NAME_MAX];
-    return set_aside(lds, dir, partition_name(name, topic, partition));
+    return set_aside(lds, dir, partition_name(name, topic, partition), NULL);
+}
+
+/* Where a partition takes its files from; NULL: nowhere. */
+static const struct log_dir_entry *find_claimed(struct log_dirs *lds, struct str name)
+{
+    uint64_t hash = hash_str(name, lds->seed);
+    for (struct hmap_node *n = hmap_first(&lds->found, hash); n != NULL; n = hmap_next(n)) {
+        struct found *f = container_of(n, struct found, node);
+        if (f->is_claimed && str_equal(f->what.name, name)) {
+            return f->dir;
+        }
+    }
+    return NULL;
 }
 
 void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
@@ -305,8 +323,8 @@ void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
             }
             continue;
         }
-        IGNORE(set_aside(lds, f->dir, f->what.name) < 0); /* it has been said */
-        f->is_claimed = true;
+        const struct log_dir_entry *twin = find_claimed(lds, f->what.name);
+        IGNORE(set_aside(lds, f->dir, f->what.name, twin) < 0); /* it has been said */
     }
     hmap_release(&lds->found);
     hmap_init(&lds->found, lds->seed);

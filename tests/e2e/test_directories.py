@@ -87,3 +87,20 @@ def test_a_directory_that_fails_takes_its_partitions_offline_and_not_their_recor
         broker.start()
         expect_all(broker, 't', 'r', 20, partition=1)
         expect(placed(broker.data), ['t-0'])
+
+
+def test_a_stray_whose_partition_lies_elsewhere_says_so(env):
+    """The same partition in two directories: one is used, the other is kept, and the log names the one in use."""
+    broker, second = two_directories(env)
+    with broker:
+        with client(broker) as c:
+            c.create_topic('t')
+        broker.stop()
+        expect((placed(broker.data), placed(second)), (['t-0'], []))
+        shutil.copytree(f'{broker.data}/t-0', f'{second}/t-0')
+        os.mkdir(f'{second}/gone-0')
+        broker.start()
+        lines = [line for line in broker.log().splitlines() if '-stray' in line]
+        used, = [d for d in (broker.data, second) if placed(d)]
+        expect(len([line for line in lines if f'/t-0 is not in use: the partition lies in {used}; kept as' in line]), 1, lines)
+        expect(len([line for line in lines if f'{second}/gone-0 belongs to no topic of this cluster; kept' in line]), 1, lines)

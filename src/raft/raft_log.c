@@ -155,6 +155,12 @@ static int write_topic_id(struct load *ld)
     int n = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s", id);
     snprintf(path, sizeof(path), "%s/partition.metadata", ld->rl->dir);
     int r = fs_open(ld->o->env->fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file);
+    if (r == -ENOENT) {
+        return fail(ld, r,
+                    "there is no metadata log in %s: %s is missing. It is looked for in "
+                    "metadata.log.dir, or in the first of log.dirs",
+                    ld->o->dir, ld->rl->dir);
+    }
     if (r < 0) {
         return fail(ld, r, "%s cannot be written: %s", path, err_text(r));
     }

@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 
+from lib.broker import StartError
 from lib.checks import client, expect, expect_all, write
 from lib.protocol import Refused, batch
 
@@ -87,6 +88,32 @@ def test_a_directory_that_fails_takes_its_partitions_offline_and_not_their_recor
         broker.start()
         expect_all(broker, 't', 'r', 20, partition=1)
         expect(placed(broker.data), ['t-0'])
+
+
+def refused_start(broker):
+    """The line that it ends with."""
+    try:
+        broker.start()
+    except StartError:
+        return broker.log().splitlines()[-1]
+    raise AssertionError('it started')
+
+
+def test_a_metadata_log_that_is_not_there_is_named(env):
+    """log.dirs in another order, then the log's directory gone: what is missing and where it is looked for."""
+    broker, second = two_directories(env)
+    with broker:
+        broker.stop()
+        straight = broker.overrides[-1]
+        broker.overrides[-1] = f'log.dirs={second},{broker.data}'
+        line = refused_start(broker)
+        assert f'no metadata log in {second}: {second}/__cluster_metadata-0 is missing' in line, line
+        broker.overrides[-1] = straight
+        os.rename(f'{broker.data}/__cluster_metadata-0', f'{broker.own}/kept')
+        line = refused_start(broker)
+        assert f'no metadata log in {broker.data}:' in line, line
+        os.rename(f'{broker.own}/kept', f'{broker.data}/__cluster_metadata-0')
+        broker.start()
 
 
 def test_a_stray_whose_partition_lies_elsewhere_says_so(env):

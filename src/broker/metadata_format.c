@@ -32,6 +32,7 @@ struct directories {
     struct arena arena;
     const char *paths[FORMAT_DIRS_MAX];
     enum format_state states[FORMAT_DIRS_MAX];
+    struct uuid ids[FORMAT_DIRS_MAX]; /* of those that are formatted */
     size_t count;
     size_t metadata; /* the place of the metadata log's among them */
     char *ret_error;
@@ -219,6 +220,17 @@ static int read_identity(struct directories *ds)
         if (i == ds->metadata) {
             br->directory_id = mp.directory_id;
         }
+        for (size_t k = 0; k < n; k++) {
+            size_t other = (ds->metadata + k) % ds->count;
+            if (ds->states[other] == FORMAT_FORMATTED && !uuid_is_zero(&mp.directory_id) &&
+                uuid_equal(&ds->ids[other], &mp.directory_id)) {
+                return refuse(ds, ERR_MISMATCH,
+                              "data directories %s and %s have the same directory.id: one is a "
+                              "copy of the other; leave one of them out of log.dirs",
+                              ds->paths[other], ds->paths[i]);
+            }
+        }
+        ds->ids[i] = mp.directory_id;
     }
     return 0;
 }

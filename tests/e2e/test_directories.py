@@ -131,3 +131,13 @@ def test_a_stray_whose_partition_lies_elsewhere_says_so(env):
         used, = [d for d in (broker.data, second) if placed(d)]
         expect(len([line for line in lines if f'/t-0 is not in use: the partition lies in {used}; kept as' in line]), 1, lines)
         expect(len([line for line in lines if f'{second}/gone-0 belongs to no topic of this cluster; kept' in line]), 1, lines)
+
+
+def test_a_copy_of_a_directory_beside_it_is_refused(env):
+    """Two directories with one directory.id, as a copied disk has."""
+    broker, second = two_directories(env)
+    with broker:
+        broker.stop()
+        shutil.copy(f'{broker.data}/meta.properties', f'{second}/meta.properties')
+        line = refused_start(broker)
+        assert 'the same directory.id' in line and second in line and broker.data in line, line

@@ -129,8 +129,8 @@ def test_a_stray_whose_partition_lies_elsewhere_says_so(env):
         broker.start()
         lines = [line for line in broker.log().splitlines() if '-stray' in line]
         used, = [d for d in (broker.data, second) if placed(d)]
-        expect(len([line for line in lines if f'/t-0 is not in use: the partition lies in {used}; kept as' in line]), 1, lines)
-        expect(len([line for line in lines if f'{second}/gone-0 belongs to no topic of this cluster; kept' in line]), 1, lines)
+        expect(len([line for line in lines if f'/t-0 is not in use: the partition lies in {used}; kept as' in line]), 1, str(lines))
+        expect(len([line for line in lines if f'{second}/gone-0 belongs to no topic of this cluster; kept' in line]), 1, str(lines))
 
 
 def test_a_copy_of_a_directory_beside_it_is_refused(env):

@@ -4,6 +4,22 @@
 
 #include "base/base.h"
 
+bool err_is_passing(int err)
+{
+    switch (err) {
+    case -ENOSPC:
+    case -EDQUOT:
+    case -EFBIG:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case ERR_NO_MEMORY:
+        return true;
+    default:
+        return false;
+    }
+}
+
 const char *err_text(int err)
 {
     if (err >= 0) {

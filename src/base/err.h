@@ -29,6 +29,10 @@ enum err {
 #undef ROW
 };
 
+/* No room, no descriptor or no memory: nothing is wrong with what is there, and the same may work
+ * later. */
+bool err_is_passing(int err);
+
 /* A short text for any failure code, also -errno; never NULL, static or thread-local by libc. */
 const char *err_text(int err);
 

@@ -11,14 +11,18 @@
  * Jobs that come meanwhile wait and make the next batch: the disk sets the size of batches by
  * itself.
  *
- * After a failed append or sync nobody knows what the log holds: the images that were made from it
- * are thrown away, every job fails from then on, and the owner is told once (metadata_set_fatal).
+ * What there is no room for is refused: the log is as it was, the images made from the batch are
+ * thrown away, its jobs fail, and the next batch tries again. After a failed sync nobody knows what
+ * the log holds: every job fails from then on, and the owner is told once (metadata_set_fatal).
  *
  * At a start everything that a node writes (the leader's first batch, the cluster's first records,
- * its registrations, its leaderships) is appended before the one sync.
+ * its registrations, its leaderships) is appended before the one sync. A node of a cluster that
+ * has begun serves, too, when there is no room for it: its image has these records, which say no
+ * more than that it serves, and the log gets them at these very offsets, before any other, as soon
+ * as there is room. Should it end before, the next start finds the same log and does the same.
  *
- * Invariant: published is what stable storage holds; newest is published or ahead of it, and only
- * the metadata thread knows it.
+ * Invariant: published is what stable storage holds, or that and what a start owes to it; newest is
+ * published or ahead of it, and only the metadata thread knows it.
  *
  * Answers to Kafka's QuorumController, MetadataLoader, SnapshotGenerator, BrokerLifecycleManager.
  */
@@ -28,6 +32,7 @@
 #include "broker/broker.h"
 #include "broker/config.h"
 #include "broker/log_dirs.h"
+#include "broker/metadata_owed.h"
 #include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "net/loop.h"
@@ -39,6 +44,8 @@
 #define ENDPOINTS_MAX 64
 
 #define SNAPSHOT_COMPLAINT_MS 60000
+#define REFUSAL_COMPLAINT_MS  60000
+#define OWED_RETRY_MS         5000 /* while a start owes records and nobody changes anything */
 
 struct metadata {
     struct broker *br;    /* borrowed */
@@ -60,10 +67,12 @@ struct metadata {
     int64_t new_end_id;
     _Atomic int wishes;
     int16_t kraft_version; /* constant after the start */
+    struct owed owed;      /* metadata thread: of the start */
     int failure;           /* metadata thread: what made the log unusable; 0: nothing */
     void (*fatal)(void *ctx, int err);
     void *fatal_ctx;
     struct log_limit snapshot_limit;
+    struct log_limit refusal_limit;
 };
 
 /* ---- the log and the images made from it ---- */
@@ -90,37 +99,19 @@ replay(struct metadata *md, const struct view *records, size_t count, int64_t ba
     return 0;
 }
 
-/* Appends in as many batches as the log wants; for records that need not stand or fall together. */
-static int append_all(struct metadata *md, const struct meta_records *records)
+/* Of the next record that is decided. */
+static int64_t next_offset(const struct metadata *md)
 {
-    size_t start = 0;
-    while (start < records->count) {
-        size_t count = 0;
-        size_t bytes = 0;
-        while (start + count < records->count && count < RAFT_NODE_RECORDS_MAX) {
-            bytes += records->items[start + count].len;
-            if (bytes > BATCH_BYTES_MAX && count > 0) {
-                break;
-            }
-            count++;
-        }
-        int64_t base_offset;
-        int r = raft_node_append(md->rn, records->items + start, count, &base_offset);
-        if (r < 0) {
-            return r;
-        }
-        start += count;
-    }
-    return 0;
+    return max_i64(raft_node_next_offset(md->rn), md->owed.end);
 }
 
-/* Appends and replays; only at the start and at the end, where failing means not to go on. */
-static int write_records(struct metadata *md, struct meta_records *records)
+/* Records of a start go into the newest image at once. */
+static int owe(struct metadata *md, struct meta_records *records)
 {
-    int64_t base_offset = raft_node_next_offset(md->rn);
-    int r = append_all(md, records);
-    r = r < 0 ? r : replay(md, records->items, records->count, base_offset);
-    meta_records_init(records, &md->arena);
+    int64_t base_offset = next_offset(md);
+    int r = replay(md, records->items, records->count, base_offset);
+    metadata_owed_add(&md->owed, records, base_offset, BATCH_BYTES_MAX);
+    meta_records_init(records, &md->owed.arena);
     return r;
 }
 
@@ -148,7 +139,8 @@ static int write_image(void *ctx, int (*each)(void *each_ctx, struct view value)
 
 static void take_snapshot(struct metadata *md)
 {
-    if (!raft_node_snapshot_is_due(md->rn) || image_is_in_transaction(md->newest)) {
+    if (md->owed.count > 0 || !raft_node_snapshot_is_due(md->rn) ||
+        image_is_in_transaction(md->newest)) {
         return;
     }
     int r = raft_node_snapshot(md->rn, image_offset(md->newest), image_epoch(md->newest),
@@ -204,51 +196,8 @@ static size_t bytes_of(const struct meta_records *records, size_t start)
 struct pending {
     struct meta_records records;
     size_t bytes;
+    struct list jobs; /* from the first with records on: they have seen what is in it */
 };
-
-static int append_pending(struct metadata *md, struct pending *pd)
-{
-    int64_t base_offset;
-    int r = pd->records.count == 0
-                ? 0
-                : raft_node_append(md->rn, pd->records.items, pd->records.count, &base_offset);
-    meta_records_init(&pd->records, &md->arena);
-    pd->bytes = 0;
-    return r;
-}
-
-/* Decides one job. A refusal of ours becomes the job's own error; a negative result means that the
- * log failed. */
-static int decide_job(struct metadata *md, struct metadata_job *mj, struct pending *pd)
-{
-    struct meta_records own;
-    meta_records_init(&own, &md->arena);
-    mj->err = 0;
-    mj->decide(mj, md->newest, &own);
-    size_t bytes = bytes_of(&own, 0);
-    if (own.count > RAFT_NODE_RECORDS_MAX || bytes > BATCH_BYTES_MAX) {
-        mj->err = ERR_TOO_LARGE;
-        return 0;
-    }
-    if (pd->records.count + own.count > RAFT_NODE_RECORDS_MAX ||
-        pd->bytes + bytes > BATCH_BYTES_MAX) {
-        int r = append_pending(md, pd);
-        if (r < 0) {
-            return r;
-        }
-    }
-    int64_t base_offset = raft_node_next_offset(md->rn) + to_i64(pd->records.count);
-    int r = replay(md, own.items, own.count, base_offset);
-    if (r < 0) {
-        LOG_ERROR(md->br->logger, FAC_META, "a decision made records that cannot be replayed: %s",
-                  err_text(r));
-        mj->err = r;
-        return 0;
-    }
-    meta_records_add_all(&pd->records, &own);
-    pd->bytes += bytes;
-    return 0;
-}
 
 static void give_ids(struct metadata *md)
 {
@@ -262,34 +211,124 @@ static void give_ids(struct metadata *md)
     md->new_next_id = md->new_end_id;
 }
 
+static int append_and_flush(struct metadata *md, const struct pending *pd)
+{
+    int64_t offset;
+    int r = metadata_owed_append(&md->owed, md->rn);
+    if (r >= 0 && pd->records.count > 0) {
+        r = raft_node_append(md->rn, pd->records.items, pd->records.count, &offset);
+    }
+    r = r < 0 ? r : raft_node_flush(md->rn, &offset);
+    if (r >= 0) {
+        check(offset > image_offset(md->newest));
+    }
+    return r;
+}
+
+/* There is no room: the cluster stays as it was before this batch. */
+static void refuse(struct metadata *md, int err)
+{
+    uint32_t suppressed;
+    image_unref(md->newest);
+    md->newest = image_ref(md->published);
+    md->new_next_id = md->new_end_id;
+    if (log_limit_pass(&md->refusal_limit, md->br->clock, REFUSAL_COMPLAINT_MS, &suppressed)) {
+        LOG_WARN(md->br->logger, FAC_META,
+                 "the metadata log takes nothing: %s; what changes topics, configs or producer ids "
+                 "is refused, and tried again with each request",
+                 err_text(err));
+    }
+}
+
+/* Writes, publishes and finishes the jobs; a negative result means that the log failed. */
+static int commit(struct metadata *md, struct pending *pd)
+{
+    int r = 0;
+    bool has_owed = md->owed.count > 0;
+    if (pd->records.count > 0 || has_owed) {
+        r = append_and_flush(md, pd);
+    }
+    if (r >= 0) {
+        if (md->newest != md->published) { /* only this thread changes it */
+            md->on_image(md->br, md->published, md->newest);
+            publish(md);
+            give_ids(md);
+        }
+        if (has_owed) {
+            metadata_owed_release(&md->owed);
+            LOG_INFO(md->br->logger, FAC_META, "the metadata log holds what this start owed to it");
+        }
+    } else if (err_is_passing(r) && raft_node_is_usable(md->rn)) {
+        refuse(md, r);
+    }
+    finish_jobs(&pd->jobs, r);
+    meta_records_init(&pd->records, &md->arena);
+    pd->bytes = 0;
+    return r < 0 && err_is_passing(r) && raft_node_is_usable(md->rn) ? 0 : r;
+}
+
+static int take_records(struct metadata *md,
+                        struct metadata_job *mj,
+                        struct meta_records *own,
+                        struct pending *pd)
+{
+    int64_t base_offset = next_offset(md) + to_i64(pd->records.count);
+    int r = replay(md, own->items, own->count, base_offset);
+    if (r < 0) {
+        LOG_ERROR(md->br->logger, FAC_META, "a decision made records that cannot be replayed: %s",
+                  err_text(r));
+        mj->err = r;
+    } else {
+        meta_records_add_all(&pd->records, own);
+        pd->bytes += bytes_of(own, 0);
+    }
+    return r;
+}
+
+/* Decides one job. A refusal of ours becomes the job's own error; a negative result means that the
+ * log failed. */
+static int decide_job(struct metadata *md, struct metadata_job *mj, struct pending *pd)
+{
+    struct meta_records own;
+    meta_records_init(&own, &md->arena);
+    mj->err = 0;
+    mj->decide(mj, md->newest, &own);
+    size_t bytes = bytes_of(&own, 0);
+    bool is_too_large = own.count > RAFT_NODE_RECORDS_MAX || bytes > BATCH_BYTES_MAX;
+    int r = 0;
+    if (is_too_large) {
+        mj->err = ERR_TOO_LARGE;
+    } else if (pd->records.count + own.count > RAFT_NODE_RECORDS_MAX ||
+               pd->bytes + bytes > BATCH_BYTES_MAX) {
+        const struct image *seen = md->newest;
+        r = commit(md, pd);
+        mj->err = md->newest != seen ? ERR_OFFLINE : 0; /* what it was decided upon is not so */
+    }
+    if (r >= 0 && mj->err == 0) {
+        IGNORE(take_records(md, mj, &own, pd)); /* it is the job's */
+    }
+    if (md->newest == md->published) {
+        finish_job(mj);
+    } else {
+        list_init(&mj->job.node);
+        list_push_back(&pd->jobs, &mj->job.node);
+    }
+    return r;
+}
+
 /* Decides and commits; a negative result means that the log failed. */
 static int work_off(struct metadata *md, struct list *jobs)
 {
     struct pending pd = {.bytes = 0};
+    int r = 0;
     meta_records_init(&pd.records, &md->arena);
-    list_foreach (node, jobs) {
-        int r = decide_job(md, list_entry(node, struct metadata_job, job.node), &pd);
-        if (r < 0) {
-            return r;
-        }
+    list_init(&pd.jobs);
+    for (struct list *node; r >= 0 && (node = list_pop_front(jobs)) != NULL;) {
+        r = decide_job(md, list_entry(node, struct metadata_job, job.node), &pd);
     }
-    int r = append_pending(md, &pd);
-    if (r < 0) {
-        return r;
-    }
-    if (md->newest == md->published) { /* only this thread changes it */
-        return 0;
-    }
-    int64_t committed;
-    r = raft_node_flush(md->rn, &committed);
-    if (r < 0) {
-        return r;
-    }
-    check(committed > image_offset(md->newest));
-    md->on_image(md->br, md->published, md->newest);
-    publish(md);
-    give_ids(md);
-    return 0;
+    r = r < 0 ? r : commit(md, &pd);
+    finish_jobs(&pd.jobs, r);
+    return r;
 }
 
 static void fail(struct metadata *md, int err)
@@ -322,14 +361,19 @@ static void work(struct metadata *md, struct list *jobs)
 
 /* ---- the thread ---- */
 
-/* Waits for jobs and moves them to ret; false: it is time to stop (jobs that are left are in ret).
- */
+/* Waits for jobs, or until what is owed is tried again, and moves them to ret; false: it is time to
+ * stop (jobs that are left are in ret). */
 static bool next_jobs(struct metadata *md, struct list *ret)
 {
     list_init(ret);
     lock_take(&md->jobs_lock);
-    while (list_is_empty(&md->jobs) && !md->is_stopping) {
-        cond_wait(&md->jobs_cond, &md->jobs_lock);
+    bool waits = true;
+    while (waits && list_is_empty(&md->jobs) && !md->is_stopping) {
+        if (md->owed.count == 0 || md->failure < 0) {
+            cond_wait(&md->jobs_cond, &md->jobs_lock);
+        } else {
+            waits = cond_wait_ms(&md->jobs_cond, &md->jobs_lock, OWED_RETRY_MS);
+        }
     }
     list_splice_back(ret, &md->jobs);
     bool goes_on = !md->is_stopping;
@@ -344,7 +388,7 @@ static void run(void *ctx)
     bool goes_on = true;
     while (goes_on) {
         goes_on = next_jobs(md, &jobs);
-        if (!list_is_empty(&jobs)) {
+        if (!list_is_empty(&jobs) || md->owed.count > 0) {
             work(md, &jobs);
         }
     }
@@ -429,7 +473,7 @@ static int begin_cluster(struct metadata *md, struct meta_records *records)
 {
     if (image_is_in_transaction(md->newest)) {
         int r = bootstrap_abort_transaction(records);
-        r = r < 0 ? r : write_records(md, records);
+        r = r < 0 ? r : owe(md, records);
         if (r < 0) {
             return r;
         }
@@ -443,7 +487,7 @@ static int begin_cluster(struct metadata *md, struct meta_records *records)
     struct str min_isr =
         arena_printf(&md->arena, "%" PRId64, config_get_int(md->br->config, "min.insync.replicas"));
     int r = bootstrap_cluster(records, first, count, min_isr);
-    return r < 0 ? r : write_records(md, records);
+    return r < 0 ? r : owe(md, records);
 }
 
 /* Endpoints of the broker as they are bound. */
@@ -536,7 +580,7 @@ static int register_node(struct metadata *md, struct meta_records *records)
     int r = 0;
     if (metadata_version >= METADATA_VERSION_3_7_IV0) {
         r = bootstrap_register_controller(records, &controller, metadata_version);
-        r = r < 0 ? r : write_records(md, records);
+        r = r < 0 ? r : owe(md, records);
     }
     struct str rack = config_get_str(br->config, "broker.rack");
     struct bootstrap_node broker = {
@@ -548,30 +592,40 @@ static int register_node(struct metadata *md, struct meta_records *records)
         .log_dirs = directories,
         .log_dirs_count = directories_count,
     };
-    br->broker_epoch = raft_node_next_offset(md->rn);
+    br->broker_epoch = next_offset(md);
     r = r < 0 ? r : bootstrap_register_broker(records, &broker, br->broker_epoch, metadata_version);
-    r = r < 0 ? r : write_records(md, records);
+    r = r < 0 ? r : owe(md, records);
     if (r < 0) {
         return r;
     }
     controller_broker_serves(md->newest, br->node_id, is_clean, records);
-    return write_records(md, records);
+    return owe(md, records);
 }
 
 static int begin(struct metadata *md)
 {
     struct meta_records records;
-    meta_records_init(&records, &md->arena);
+    struct pending none = {.bytes = 0};
+    bool has_begun = image_feature_level(md->newest, STR(METADATA_VERSION)) > 0;
+    meta_records_init(&records, &md->owed.arena);
     int r = raft_node_lead(md->rn);
     r = r < 0 ? r : begin_cluster(md, &records);
     r = r < 0 ? r : register_node(md, &records);
-    int64_t committed;
-    r = r < 0 ? r : raft_node_flush(md->rn, &committed);
     if (r < 0) {
         return r;
     }
-    check(committed > image_offset(md->newest));
-    return 0;
+    meta_records_init(&none.records, &md->arena);
+    r = append_and_flush(md, &none);
+    if (r >= 0) {
+        metadata_owed_release(&md->owed);
+    } else if (has_begun && err_is_passing(r) && raft_node_is_usable(md->rn)) {
+        LOG_WARN(md->br->logger, FAC_META,
+                 "the metadata log does not take the records of this start: %s; it is tried again, "
+                 "and until then what changes topics, configs or producer ids is refused",
+                 err_text(r));
+        r = 0;
+    }
+    return r;
 }
 
 int metadata_open(struct broker *br,
@@ -625,7 +679,8 @@ static int retire(struct metadata *md)
     arena_reset(&md->arena);
     meta_records_init(&records, &md->arena);
     controller_broker_stops(md->newest, md->br->node_id, &records);
-    return write_records(md, &records);
+    int r = owe(md, &records);
+    return r < 0 ? r : metadata_owed_append(&md->owed, md->rn);
 }
 
 void metadata_stop(struct metadata *md, bool is_clean)
@@ -663,6 +718,7 @@ struct metadata *metadata_free(struct metadata *md)
     IGNORE(raft_node_close(md->rn, false)); /* only when it was never stopped */
     image_unref(md->newest);
     image_unref(md->published);
+    metadata_owed_release(&md->owed);
     arena_release(&md->arena);
     cond_release(&md->jobs_cond);
     lock_release(&md->jobs_lock);

@@ -335,13 +335,12 @@ int32_t authorized_operations(struct request *rq, int8_t resource_type, struct s
 
 enum kafka_error kafka_error_from(struct request *rq, int err)
 {
+    if (err_is_passing(err)) {
+        return KAFKA_ERROR_KAFKA_STORAGE_ERROR;
+    }
     switch (err) {
-    case -ENOSPC:
-    case -EDQUOT:
     case -EIO:
     case -EROFS:
-    case -EMFILE:
-    case -ENFILE:
     case ERR_OFFLINE:
         return KAFKA_ERROR_KAFKA_STORAGE_ERROR;
     case ERR_CORRUPT:

@@ -634,6 +634,11 @@ static int append_batch(struct raft_log *rl, struct blob *blob, size_t size, int
     return r < 0 ? r : 0;
 }
 
+bool raft_log_is_usable(struct raft_log *rl)
+{
+    return !plog_is_offline(rl->pl);
+}
+
 int raft_log_append(struct raft_log *rl,
                     struct batch_builder *bb,
                     int64_t now_ms,
@@ -662,13 +667,13 @@ int raft_log_append(struct raft_log *rl,
 int raft_log_flush(struct raft_log *rl, bool whole_fs)
 {
     int64_t written;
-    int unnoted = rl->staged_batches > 1 && !rl->is_first_start ? write_unflushed(rl) : 0;
-    if (unnoted < 0) {
-        plog_set_offline(rl->pl); /* what is staged cannot be written any more, and is undone */
+    int r = rl->staged_batches > 1 && !rl->is_first_start ? write_unflushed(rl) : 0;
+    if (r < 0) {
+        plog_drop_staged(rl->pl);
+    } else {
+        r = plog_write(rl->pl, &written);
     }
-    int r = plog_write(rl->pl, &written);
     rl->staged_batches = 0;
-    r = unnoted < 0 ? unnoted : r;
     if (r < 0) {
         struct plog_offsets offsets; /* what was staged is undone */
         plog_offsets(rl->pl, &offsets);

@@ -72,6 +72,10 @@ int64_t raft_log_bytes(struct raft_log *rl);
 
 /* From now on batches of this epoch are appended. */
 must_check int raft_log_become_leader(struct raft_log *rl, int32_t epoch);
+/* A failure of append or flush leaves nothing in the log behind the last batch that a flush has
+ * answered for, or one of its own on the way to a new segment: raft_log_end tells. False: that
+ * cannot be relied upon (a sync has failed, or what was half written cannot be cut off). */
+bool raft_log_is_usable(struct raft_log *rl);
 /* Takes the builder's batch (offsets and epoch are set here) into the log, not yet on stable
  * storage. */
 must_check int raft_log_append(struct raft_log *rl,

@@ -2,8 +2,9 @@
  * Drives quorum and log of this node; see raft_node.h.
  *
  * Order at the start of an epoch: quorum-state first, then the first batch of the epoch. A crash
- * between the two wastes an epoch, no more. On a first start both become stable with one sync of
- * the file system, the batch possibly without the file's name: the epoch is in the batch, too.
+ * between the two wastes an epoch, no more; so does a full disk, which may take the batch and not
+ * the file. On a first start both become stable with one sync of the file system, the batch
+ * possibly without the file's name: the epoch is in the batch, too.
  */
 #include "raft/raft_node.h"
 
@@ -21,9 +22,14 @@ struct raft_node {
     struct quorum q;
     struct raft_log_found found; /* voters, kraft.version, bootstrap records */
     char state_path[SNAPSHOT_PATH_MAX + 64];
-    bool has_unnamed_state;   /* quorum-state.tmp waits for the first flush */
+    bool has_unnamed_state; /* quorum-state.tmp waits for the first flush */
+    bool owes_state;        /* quorum-state could not be written, and `election` should be there */
+    struct quorum_election election;
+    int64_t epoch_offset;     /* of the first batch of this epoch */
+    int32_t epoch_records;    /* in it; 0: this node does not lead */
     int64_t snapshot_end;     /* of the newest one; 0: none */
-    int64_t bytes_since;      /* appended since then */
+    int64_t bytes_since;      /* in the log since then */
+    int64_t staged_bytes;     /* on their way to it */
     int64_t last_snapshot_ms; /* or of the start */
     int64_t last_timestamp;   /* of the last batch */
 };
@@ -227,20 +233,51 @@ static int persist(struct raft_node *rn, const struct quorum_election *e)
     return r;
 }
 
-static int append_epoch_start(struct raft_node *rn)
+/* The batch that begins the epoch. */
+static int build_epoch_start(struct raft_node *rn, struct batch_builder *bb, int64_t now_ms)
+{
+    const struct control_state *cs = &rn->found.control;
+    control_batch_init(bb, true, 0, rn->q.epoch, now_ms);
+    int r = control_add_leader_change(bb, now_ms, rn->q.node_id, &cs->voters);
+    if (r >= 0 && cs->kraft_version > 0 && !rn->found.has_log_voters) {
+        r = control_add_kraft_version(bb, now_ms, cs->kraft_version);
+        r = r < 0 ? r : control_add_voters(bb, now_ms, &cs->voters);
+    }
+    return r;
+}
+
+static bool wants_epoch_start(const struct raft_node *rn)
+{
+    return rn->epoch_records > 0 && raft_log_end(rn->rl) == rn->epoch_offset;
+}
+
+static int begin_epoch(struct raft_node *rn)
 {
     struct batch_builder bb;
-    struct control_state *cs = &rn->found.control;
     int64_t now_ms = now_of(rn);
-    control_batch_init(&bb, true, 0, rn->q.epoch, now_ms);
-    int r = control_add_leader_change(&bb, now_ms, rn->q.node_id, &cs->voters);
-    if (r >= 0 && cs->kraft_version > 0 && !rn->found.has_log_voters) {
-        r = control_add_kraft_version(&bb, now_ms, cs->kraft_version);
-        r = r < 0 ? r : control_add_voters(&bb, now_ms, &cs->voters);
-        rn->found.has_log_voters = r >= 0;
-    }
     int64_t base_offset;
+    if (!wants_epoch_start(rn)) {
+        return 0;
+    }
+    int r = build_epoch_start(rn, &bb, now_ms);
     r = r < 0 ? r : raft_log_append(rn->rl, &bb, now_ms, &base_offset);
+    batch_builder_release(&bb);
+    return r;
+}
+
+/* How many records begin the epoch is known before they are in the log. */
+static int plan_epoch(struct raft_node *rn)
+{
+    struct batch_builder bb;
+    int r = raft_log_become_leader(rn->rl, rn->q.epoch);
+    if (r < 0) {
+        return r;
+    }
+    r = build_epoch_start(rn, &bb, now_of(rn));
+    if (r >= 0) {
+        rn->epoch_offset = raft_log_end(rn->rl);
+        rn->epoch_records = bb.records_count;
+    }
     batch_builder_release(&bb);
     return r;
 }
@@ -251,16 +288,22 @@ int raft_node_lead(struct raft_node *rn)
     struct quorum_effects effects;
     quorum_step(&rn->q, &ev, &effects);
     int r = effects.must_persist ? persist(rn, &effects.election) : 0;
-    if (r >= 0 && effects.has_become_leader) {
-        r = raft_log_become_leader(rn->rl, rn->q.epoch);
-        r = r < 0 ? r : append_epoch_start(rn);
+    if (err_is_passing(r) && !rn->o.is_first_start) {
+        rn->owes_state = true;
+        rn->election = effects.election;
+        r = 0;
     }
-    return r;
+    return r < 0 || !effects.has_become_leader ? r : plan_epoch(rn);
+}
+
+bool raft_node_is_usable(struct raft_node *rn)
+{
+    return raft_log_is_usable(rn->rl);
 }
 
 int64_t raft_node_next_offset(const struct raft_node *rn)
 {
-    return raft_log_end(rn->rl);
+    return raft_log_end(rn->rl) + (wants_epoch_start(rn) ? rn->epoch_records : 0);
 }
 
 int32_t raft_node_epoch(const struct raft_node *rn)
@@ -285,10 +328,11 @@ int raft_node_append(struct raft_node *rn,
         batch_builder_add(&bb, now_ms, (struct view){0}, records[i]);
         bytes += records[i].len;
     }
-    int r = raft_log_append(rn->rl, &bb, now_ms, ret_base_offset);
+    int r = begin_epoch(rn);
+    r = r < 0 ? r : raft_log_append(rn->rl, &bb, now_ms, ret_base_offset);
     batch_builder_release(&bb);
     if (r >= 0) {
-        rn->bytes_since += to_i64(bytes);
+        rn->staged_bytes += to_i64(bytes);
         rn->last_timestamp = now_ms;
     }
     return r;
@@ -297,14 +341,18 @@ int raft_node_append(struct raft_node *rn,
 int raft_node_flush(struct raft_node *rn, int64_t *ret_committed)
 {
     bool is_first = rn->has_unnamed_state;
-    int r = raft_log_flush(rn->rl, is_first);
+    int r = begin_epoch(rn);
+    r = r < 0 ? r : raft_log_flush(rn->rl, is_first);
     if (r >= 0 && is_first) {
         char temporary[sizeof(rn->state_path) + 4];
         snprintf(temporary, sizeof(temporary), "%s.tmp", rn->state_path);
         r = fs_rename(rn->o.env->fs, temporary, rn->state_path);
         rn->has_unnamed_state = false;
     }
+    rn->bytes_since += r >= 0 ? rn->staged_bytes : 0;
+    rn->staged_bytes = 0;
     if (r >= 0) {
+        rn->owes_state = rn->owes_state && persist(rn, &rn->election) < 0;
         *ret_committed = raft_log_flushed(rn->rl);
     }
     return r;
@@ -327,10 +375,11 @@ void raft_node_describe(struct raft_node *rn, struct raft_node_description *ret)
 
 bool raft_node_snapshot_is_due(const struct raft_node *rn)
 {
-    if (rn->bytes_since == 0) {
+    int64_t bytes = rn->bytes_since + rn->staged_bytes;
+    if (bytes == 0) {
         return false;
     }
-    if (rn->bytes_since >= rn->o.snapshot_bytes) {
+    if (bytes >= rn->o.snapshot_bytes) {
         return true;
     }
     return rn->o.snapshot_interval_ms > 0 &&

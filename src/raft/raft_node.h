@@ -14,8 +14,11 @@
  * damaged is made again from the log, with a line in the log. On a first start (is_first_start) it
  * is not synced on its own: its content is covered by the first flush, and takes its name after it.
  *
- * Thread: one owner; blocking. Errors: -errno and ERR_*. Any failure of append or flush leaves the
- * log unusable: the process should end. Kafka: KafkaRaftClient.
+ * Thread: one owner; blocking. Errors: -errno and ERR_*. After a failure of append or flush the
+ * log holds what it held before, and takes the next append (a disk that is full: try again when
+ * there is room), unless raft_node_is_usable says no: then the process should end. quorum-state for
+ * which there is no room is written with a later flush; until then the epoch stands in the log.
+ * Kafka: KafkaRaftClient.
  */
 #ifndef RAFT_RAFT_NODE_H
 #define RAFT_RAFT_NODE_H
@@ -60,8 +63,11 @@ must_check int raft_node_open(const struct raft_node_options *o,
 /* Records of the bootstrap snapshot, for a cluster whose log is still empty. Valid until close. */
 void raft_node_bootstrap(const struct raft_node *rn, const struct view **ret, size_t *ret_count);
 
+/* The first batch of the epoch goes into the log with the first append, or the first flush. */
 must_check int raft_node_lead(struct raft_node *rn);
 
+/* False after a failure behind which nobody knows what the log holds. */
+bool raft_node_is_usable(struct raft_node *rn);
 /* The offset that the first record of the next append gets. */
 int64_t raft_node_next_offset(const struct raft_node *rn);
 int32_t raft_node_epoch(const struct raft_node *rn);

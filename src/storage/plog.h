@@ -195,6 +195,8 @@ plog_append_as_follower(struct plog *pl, struct blob *blob, const uint8_t *bytes
 /* Hands what is staged to the file. *ret_written: the new `written` offset. On failure everything
  * staged is undone (log_end == written again). 0 when nothing was staged. */
 must_check int plog_write(struct plog *pl, int64_t *ret_written);
+/* Takes everything staged back, as a failed plog_write does; before a plog_write_ahead alone. */
+void plog_drop_staged(struct plog *pl);
 /* Before plog_write, where that would take too long: hands `max` bytes of what is staged to the
  * file. False: no more than that is left, or it cannot go on; plog_write is next. */
 must_check bool plog_write_ahead(struct plog *pl, int64_t max);

@@ -241,6 +241,14 @@ int plog_write(struct plog *pl, int64_t *ret_written)
     return err;
 }
 
+void plog_drop_staged(struct plog *pl)
+{
+    lock_take(&pl->lock);
+    check(pl->ahead_bytes == 0);
+    undo_staged(pl);
+    lock_give(&pl->lock);
+}
+
 /* --- staging ---------------------------------------------------------------------------------- */
 
 static struct producer_undo *new_undo(struct plog *pl, struct staged *st)

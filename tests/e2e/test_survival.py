@@ -10,7 +10,7 @@ import threading
 import time
 
 from lib.checks import Skip, client, expect, rss_kib, value_of, wait_until, write
-from lib.protocol import STORAGE_ERROR, Refused, batch, batches
+from lib.protocol import METADATA, STORAGE_ERROR, Refused, array, batch, batches, text
 
 KILLS = 6
 PRODUCERS = 3
@@ -245,6 +245,62 @@ def test_a_full_disk_refuses_appends_serves_reads_and_recovers(env):
             with client(broker) as again:
                 expect(again.list_offset('full', 0, -1)[2], count + 1, 'end after a kill')
                 expect(count_whole(again, count + 1), count + 1, 'after a kill')
+
+
+def fill(path):
+    """Takes the last byte that the disk has."""
+    with open(path, 'wb', buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            try:
+                while True:
+                    file.write(b'x' * size)
+            except OSError:
+                pass
+
+
+def refusal_of(call):
+    """The error that a call is refused with; 0: it is not."""
+    try:
+        call()
+        return 0
+    except Refused as refused:
+        return refused.code
+
+
+def test_a_full_disk_refuses_new_topics_and_configs_and_serves_on(env):
+    """Topics are created, made by Metadata and altered while not a byte is free: refused with a retriable error, from
+    the first without room on; the server reads, starts again after a kill and after a stop, and takes all of it when
+    there is room."""
+    with Tmpfs(16) as disk:
+        ballast = os.path.join(disk.path, 'ballast')
+        with env.broker(data=os.path.join(disk.path, 'data')) as broker:
+            with client(broker) as c:
+                c.create_topic('t')
+                for i in range(10):
+                    expect(c.produce('t', 0, batch([b'%d' % i])), i)
+                fill(ballast)
+                codes = [refusal_of(lambda: c.create_topic(f'new-{i}')) for i in range(60)]
+                known = codes.index(STORAGE_ERROR)
+                expect(set(codes[known:]), {STORAGE_ERROR}, 'once it is full')
+                for i in range(200):
+                    c.ask(METADATA, 4, array([text(f'auto-{i}')]) + b'\1')
+                expect(len(c.metadata(None)[1]), 1 + known, 'topics')
+            for is_clean in (False, True, False):
+                broker.restart(is_clean=is_clean)
+                with client(broker) as c:
+                    expect(c.metadata(['t'])[1]['t'][0], 0)
+                    expect(len(c.read_all('t', 0)), 10, 'read back while full')
+                    expect(refusal_of(lambda: c.create_topic('more')), STORAGE_ERROR)
+                    expect(refusal_of(c.init_producer_id), STORAGE_ERROR)
+            os.unlink(ballast)
+            with client(broker) as c:
+                c.create_topic('more')
+                expect(c.produce('more', 0, batch([b'v'])), 0)
+                expect(c.produce('t', 0, batch([b'v'])), 10)
+            broker.restart(is_clean=False)
+            with client(broker) as c:
+                expect(len(c.metadata(None)[1]), 2 + known, 'topics after a kill')
+                expect(len(c.read_all('t', 0)), 11)
 
 
 def test_out_of_descriptors_it_keeps_old_connections_and_recovers(env):

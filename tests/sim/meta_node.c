@@ -248,6 +248,20 @@ static int work_off(struct meta_node *n, struct list *jobs, struct arena *arena)
     return err;
 }
 
+/* There was no room: the log and the images are what they were, and the node goes on. */
+static void refuse_turn(struct meta_node *n, struct list *jobs, int err)
+{
+    sim_note(n->s, "the turn is refused: %s", err_text(err));
+    sim_happened(n->s, "turn refused by a full disk");
+    image_unref(n->newest);
+    n->newest = image_ref(n->published);
+    sim_expect(n->s, raft_node_next_offset(n->rn) == n->history.committed,
+               "a refused append leaves the log at %" PRId64 ", committed to %" PRId64,
+               raft_node_next_offset(n->rn), n->history.committed);
+    meta_history_cut(&n->history, n->history.committed);
+    answer_all(n, jobs, KAFKA_ERROR_KAFKA_STORAGE_ERROR);
+}
+
 static void take_turn(struct meta_node *n)
 {
     struct arena arena;
@@ -260,6 +274,8 @@ static void take_turn(struct meta_node *n)
     if (err >= 0 && !n->s->has_failed) {
         answer_all(n, &jobs, KAFKA_ERROR_NONE);
         take_snapshot(n);
+    } else if (err_is_passing(err) && raft_node_is_usable(n->rn) && !n->s->has_failed) {
+        refuse_turn(n, &jobs, err);
     } else if (!simfs_is_off(n->disk)) {
         /* The process ends: nobody knows what the log holds. */
         sim_note(n->s, "the log fails: %s", err_text(err));

@@ -330,7 +330,7 @@ static void begin(struct world *w, struct sim *s, enum meta_node_mistake mistake
         .crash = sim_rng_fault(&w->rng, 60),
         .stop = sim_rng_fault(&w->rng, 20),
         .failing = sim_rng_fault(&w->rng, 20),
-        .full = sim_rng_fault(&w->rng, 20),
+        .full = sim_rng_fault(&w->rng, 30),
         .broker = sim_rng_fault(&w->rng, 60),
         .look = sim_rng_fault(&w->rng, 40),
     };
@@ -424,6 +424,7 @@ int main(int argc, char **argv)
         "look at a copy of the disk",
         "unanswered change lost",
         "metadata log that failed",
+        "turn refused by a full disk",
         NULL,
     };
     static const struct sim_scenario scenario = {

@@ -1,8 +1,8 @@
 /*
  * The metadata thread on a simulated disk: one broker without sockets, whose loop the test turns
  * itself. Jobs are handed in before the thread runs, so that it finds them all at once; the disk
- * counts syncs, fails them, and loses its power. What was answered must be there afterwards; what a
- * failed log holds must not be seen.
+ * counts syncs, fails them, is full at each of its writes in turn, and loses its power. What was
+ * answered must be there afterwards; what a failed log holds, or was refused, must not be seen.
  */
 #include "unit.h"
 
@@ -478,20 +478,6 @@ static void a_log_that_cannot_be_synced_is_told_once_and_shows_nothing(void **st
     close_broker(w, true);
 }
 
-static void jobs_after_the_stop_are_answered(void **state)
-{
-    struct world *w = *state;
-    assert_int_equal(open_broker(w), 0);
-    start_thread(w);
-    metadata_stop(w->md, true);
-    struct topic_job tj;
-    submit_topic(w, &tj, "late");
-    wait_for(w, &tj);
-    assert_int_equal(tj.err, ERR_CLOSED);
-    w->md = metadata_free(w->md);
-    close_broker(w, false);
-}
-
 static void decide_id(struct metadata_job *mj, const struct image *im, struct meta_records *records)
 {
     struct topic_job *tj = container_of(mj, struct topic_job, mj);
@@ -509,6 +495,186 @@ static int64_t next_id(struct world *w)
     wait_for(w, &tj);
     assert_int_equal(tj.err, 0);
     return tj.producer_id;
+}
+
+#define WRITES (SIMFS_OP_PWRITEV | SIMFS_OP_CREATE | SIMFS_OP_ALLOCATE)
+
+static int try_topic(struct world *w, const char *name)
+{
+    struct topic_job tj;
+    submit_topic(w, &tj, name);
+    wait_for(w, &tj);
+    arena_release(&tj.arena);
+    assert_int_equal(w->fatals, 0);
+    assert_int_equal(has_topic(w, name), tj.err == 0);
+    return tj.err;
+}
+
+/* The disk is full for one call, or for all from one on; true when the job met that. */
+static bool is_refused_at(struct world *w, uint64_t nth, uint64_t count, int err)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "t%" PRIu64 "-%" PRIu64 ".%d", nth, count, -err);
+    simfs_fail(w->disk, SIMFS_OP_PWRITEV, nth, count, err);
+    int r = try_topic(w, name);
+    simfs_fail(w->disk, 0, 0, 0, 0);
+    if (r < 0) {
+        assert_int_equal(r, err);
+        create(w, name);
+    }
+    return r < 0;
+}
+
+static void what_a_full_disk_refuses_has_not_happened_and_works_when_there_is_room(void **state)
+{
+    struct world *w = *state;
+    static const int errors[] = {-ENOSPC, -EDQUOT, -EFBIG, -EMFILE};
+    assert_int_equal(open_broker(w), 0);
+    create(w, "before");
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        assert_true(is_refused_at(w, 1, 1, errors[i]));
+        assert_true(is_refused_at(w, 1, 0, errors[i]));
+        assert_false(is_refused_at(w, 2, 1, errors[i])); /* that is a write of the partition's */
+    }
+    struct simfs *now = w->disk;
+    for (int mode = 0; mode < SIMFS_MODES; mode++) {
+        simfs_fail(w->disk, SIMFS_OP_PWRITEV, 1, 1, -ENOSPC);
+        assert_int_equal(try_topic(w, "refused"), -ENOSPC);
+        struct simfs *copy = simfs_clone(now);
+        close_broker(w, false);
+        simfs_power_on(copy, 1, (enum simfs_mode)mode);
+        simfs_free(now);
+        w->disk = now = copy;
+        open_again(w);
+        assert_true(has_topic(w, "before"));
+        assert_true(has_topic(w, "t1-0.28"));
+        assert_false(has_topic(w, "refused"));
+        start_thread(w);
+    }
+    close_broker(w, true);
+}
+
+static void jobs_that_saw_what_was_refused_are_refused_with_it(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(open_broker(w), 0);
+    struct topic_job jobs[4];
+    submit_topic(w, &jobs[0], "bad/name"); /* has seen nothing of the others */
+    submit_topic(w, &jobs[1], "twice");
+    submit_topic(w, &jobs[2], "twice");
+    jobs[3] =
+        (struct topic_job){.w = w, .mj = {.loop = w->lp, .decide = decide_id, .done = done_topic}};
+    metadata_submit(w->md, &jobs[3].mj);
+    simfs_fail(w->disk, SIMFS_OP_PWRITEV, 1, 1, -ENOSPC);
+    start_thread(w);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        wait_for(w, &jobs[i]);
+        assert_int_equal(jobs[i].err, i == 0 ? 0 : -ENOSPC);
+    }
+    assert_int_equal(jobs[0].out.topics.items[0].error_code, KAFKA_ERROR_INVALID_TOPIC_EXCEPTION);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        arena_release(&jobs[i].arena);
+    }
+    assert_false(has_topic(w, "twice"));
+    int64_t id;
+    assert_false(metadata_take_producer_id(w->md, &id));
+    assert_int_equal(next_id(w), 0);
+    assert_int_equal(w->fatals, 0);
+    close_broker(w, true);
+}
+
+static void assert_registered(struct world *w)
+{
+    struct image *im = metadata_image(w->md);
+    const struct image_broker *b = image_broker(im, 1);
+    assert_int_equal(b->epoch, w->br.broker_epoch);
+    assert_true(uuid_equal(&b->incarnation_id, &w->br.incarnation_id));
+    assert_false(b->is_fenced);
+    image_unref(im);
+}
+
+/* A life that begins with the disk failing so; true: it has refused a topic. */
+static bool live_without_room(struct world *w, uint64_t nth, uint64_t count, bool is_room_later)
+{
+    simfs_fail(w->disk, WRITES, nth, count, -ENOSPC);
+    open_again(w);
+    assert_true(has_topic(w, "kept"));
+    int32_t epoch = leader_epoch(w, "kept");
+    assert_registered(w);
+    start_thread(w);
+    bool is_refused = try_topic(w, "more") < 0;
+    if (is_room_later) {
+        simfs_fail(w->disk, 0, 0, 0, 0);
+        if (is_refused) {
+            create(w, "more");
+        }
+        assert_int_equal(leader_epoch(w, "kept"), epoch);
+        assert_registered(w);
+    }
+    return is_refused;
+}
+
+static void a_start_without_room_serves_and_writes_its_records_when_there_is_some(void **state)
+{
+    struct world *w = *state;
+    int refused = 0;
+    assert_int_equal(open_broker(w), 0);
+    create(w, "kept");
+    close_broker(w, true);
+    for (int i = 0; i < 40; i++) {
+        struct simfs *now = w->disk;
+        bool is_room_later = i % 4 < 2;
+        w->disk = simfs_clone(now);
+        refused += live_without_room(w, (uint64_t)(1 + i / 4), i % 2 == 0 ? 0 : 1, is_room_later);
+        struct simfs *copy = simfs_clone(w->disk);
+        simfs_fail(w->disk, 0, 0, 0, 0);
+        close_broker(w, i % 8 < 4);
+        simfs_free(w->disk);
+        simfs_power_on(copy, 1, SIMFS_LOSE);
+        w->disk = copy;
+        open_again(w);
+        assert_true(has_topic(w, "kept"));
+        assert_true(!is_room_later || has_topic(w, "more"));
+        assert_registered(w);
+        close_broker(w, true);
+        simfs_free(w->disk);
+        w->disk = now;
+    }
+    assert_in_range(refused, 5, 39);
+}
+
+static void what_a_start_owes_is_written_without_anybody_asking(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(open_broker(w), 0);
+    create(w, "kept");
+    close_broker(w, true);
+    simfs_fail(w->disk, WRITES, 1, 0, -ENOSPC);
+    open_again(w);
+    simfs_fail(w->disk, 0, 0, 0, 0);
+    int syncs = w->log_syncs;
+    start_thread(w);
+    metadata_stop(w->md, false); /* it looks once more before it ends */
+    assert_true(w->log_syncs > syncs);
+    w->md = metadata_free(w->md);
+    close_broker(w, false);
+    open_again(w);
+    assert_int_equal(leader_epoch(w, "kept"), 3); /* two lives without an end */
+    close_broker(w, true);
+}
+
+static void jobs_after_the_stop_are_answered(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(open_broker(w), 0);
+    start_thread(w);
+    metadata_stop(w->md, true);
+    struct topic_job tj;
+    submit_topic(w, &tj, "late");
+    wait_for(w, &tj);
+    assert_int_equal(tj.err, ERR_CLOSED);
+    w->md = metadata_free(w->md);
+    close_broker(w, false);
 }
 
 static void producer_ids_come_in_blocks_and_never_twice(void **state)
@@ -653,6 +819,10 @@ int main(void)
         TEST(what_was_answered_survives_a_power_cut),
         TEST(a_clean_stop_and_start_moves_the_leader_epoch_twice),
         TEST(a_log_that_cannot_be_synced_is_told_once_and_shows_nothing),
+        TEST(what_a_full_disk_refuses_has_not_happened_and_works_when_there_is_room),
+        TEST(jobs_that_saw_what_was_refused_are_refused_with_it),
+        TEST(a_start_without_room_serves_and_writes_its_records_when_there_is_some),
+        TEST(what_a_start_owes_is_written_without_anybody_asking),
         TEST(jobs_after_the_stop_are_answered),
         TEST(producer_ids_come_in_blocks_and_never_twice),
         TEST(jobs_for_ids_that_wait_together_share_a_block),

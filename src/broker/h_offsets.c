@@ -299,7 +299,8 @@ enum request_verdict h_offset_for_leader_epoch(struct request *rq)
     return REQUEST_DONE;
 }
 
-static void delete_one(struct request *rq, const struct slow *s)
+/* Where the log shall begin; -1: it stays as it is, and the answer is there. */
+static int64_t plan_deletion(const struct slow *s)
 {
     struct delete_records_response_delete_records_partition_result *out = s->out;
     struct plog_offsets offsets;
@@ -307,35 +308,52 @@ static void delete_one(struct request *rq, const struct slow *s)
     int64_t until = s->asked == -1 ? offsets.high_watermark : s->asked;
     if (atomic_load_explicit(&s->p->is_compacted_only, memory_order_relaxed)) {
         out->error_code = KAFKA_ERROR_POLICY_VIOLATION;
-        return;
+        return -1;
     }
     if (until < 0 || until > offsets.high_watermark) {
         out->error_code = KAFKA_ERROR_OFFSET_OUT_OF_RANGE;
+        return -1;
+    }
+    if (until <= offsets.log_start) {
+        out->low_watermark = offsets.log_start;
+        return -1;
+    }
+    return until;
+}
+
+static void delete_one(struct request *rq, const struct slow *s, const struct upkeep_start *us)
+{
+    struct delete_records_response_delete_records_partition_result *out = s->out;
+    int r = us->err < 0 ? us->err : plog_advance_log_start(s->p->pl, us->start);
+    if (r < 0) {
+        out->error_code = (int16_t)kafka_error_from(rq, r);
         return;
     }
-    if (until > offsets.log_start) {
-        int r = plog_advance_log_start(s->p->pl, until);
-        if (r < 0) {
-            out->error_code = (int16_t)kafka_error_from(rq, r);
-            return;
-        }
-    }
+    struct plog_offsets offsets;
     plog_offsets(s->p->pl, &offsets);
     out->low_watermark = offsets.log_start;
 }
 
+/* What was deleted stays deleted: the new log starts are stable before a log moves to one. */
 static void delete_all(struct request *rq)
 {
     struct state *st = rq->state;
-    struct partition **all = arena_alloc(&rq->arena, (st->count + 1) * sizeof(*all));
+    struct upkeep_start *starts = arena_alloc(&rq->arena, (st->count + 1) * sizeof(*starts));
+    struct slow **moved = arena_alloc(&rq->arena, (st->count + 1) * sizeof(*moved));
+    size_t count = 0;
     for (size_t i = 0; i < st->count; i++) {
-        delete_one(rq, &st->items[i]);
-        all[i] = st->items[i].p;
+        int64_t until = plan_deletion(&st->items[i]);
+        if (until >= 0) {
+            moved[count] = &st->items[i];
+            starts[count++] = (struct upkeep_start){.p = st->items[i].p, .start = until};
+        }
     }
-    /* What was deleted stays deleted: the new log starts are on the disk before the answer. */
-    upkeep_note_starts(rq->br, all, st->count);
+    upkeep_note_starts(rq->br, starts, count);
+    for (size_t i = 0; i < count; i++) {
+        delete_one(rq, moved[i], &starts[i]);
+    }
     for (size_t i = 0; i < st->count; i++) {
-        partition_unref(all[i]);
+        partition_unref(st->items[i].p);
     }
 }
 

@@ -331,30 +331,16 @@ void log_dirs_sweep(struct log_dirs *lds, const struct image *im)
     arena_release(&lds->arena);
 }
 
-static void complain(struct log_dirs *lds, const struct log_dir_entry *dir, int r)
-{
-    if (r < 0) {
-        LOG_WARN(lds->br->logger, FAC_STORAGE, "the log starts of %s were not written: %s",
-                 dir->path, err_text(r));
-    }
-}
-
 void log_dirs_save_starts(struct log_dirs *lds)
 {
     for (size_t d = 0; d < lds->count; d++) {
         struct log_dir_entry *dir = &lds->entries[d];
-        if (is_online(dir)) {
-            complain(lds, dir, log_dir_save_starts(dir->ld));
+        int r = is_online(dir) ? log_dir_save_starts(dir->ld) : 0;
+        if (r < 0) {
+            LOG_WARN(lds->br->logger, FAC_STORAGE, "the log starts of %s were not written: %s",
+                     dir->path, err_text(r));
         }
     }
-}
-
-void log_dirs_note_starts(struct log_dirs *lds,
-                          const struct log_dir_entry *dir,
-                          struct plog *const *logs,
-                          size_t count)
-{
-    complain(lds, dir, log_dir_note_starts(dir->ld, logs, count));
 }
 
 const struct log_dir_entry *log_dirs_fail(struct log_dirs *lds, const struct log_dir *ld, int err)

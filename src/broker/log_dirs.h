@@ -58,11 +58,7 @@ void log_dirs_cordon(struct log_dirs *lds, struct str paths);
  * Kafka registers them; in the arena. */
 int32_t
 log_dirs_ids(struct log_dirs *lds, bool is_cordoned_only, struct arena *arena, struct uuid **ret);
-/* The log starts alone: of what was forgotten, or of these logs of one directory. Blocking. */
+/* The log starts alone, of what was forgotten. Blocking. */
 void log_dirs_save_starts(struct log_dirs *lds);
-void log_dirs_note_starts(struct log_dirs *lds,
-                          const struct log_dir_entry *dir,
-                          struct plog *const *logs,
-                          size_t count);
 
 #endif

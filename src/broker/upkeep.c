@@ -29,17 +29,13 @@ struct upkeep {
 
 /* ---- checkpoints ---- */
 
-/* Those whose logs lie in this directory; live ones alone, or all. */
-static size_t logs_of(const struct log_dir *ld,
-                      struct partition *const *all,
-                      size_t count,
-                      bool is_live,
-                      struct plog **ret)
+/* Those whose logs lie in this directory. */
+static size_t
+logs_of(const struct log_dir *ld, struct partition *const *all, size_t count, struct plog **ret)
 {
     size_t here = 0;
     for (size_t i = 0; i < count; i++) {
-        if (all[i]->pl != NULL && all[i]->ld == ld &&
-            !(is_live && atomic_load(&all[i]->is_deleted))) {
+        if (all[i]->pl != NULL && all[i]->ld == ld && !atomic_load(&all[i]->is_deleted)) {
             ret[here++] = all[i]->pl;
         }
     }
@@ -60,7 +56,7 @@ static void checkpoint(struct broker *br)
         if (dirs[d].ld == NULL || atomic_load(&dirs[d].is_offline)) {
             continue;
         }
-        size_t here = logs_of(dirs[d].ld, all, count, true, logs);
+        size_t here = logs_of(dirs[d].ld, all, count, logs);
         int r = log_dir_checkpoint(dirs[d].ld, logs, here);
         if (r < 0) {
             LOG_WARN(br->logger, FAC_STORAGE,
@@ -75,19 +71,39 @@ static void checkpoint(struct broker *br)
     mem_free(all);
 }
 
-void upkeep_note_starts(struct broker *br, struct partition *const *all, size_t count)
+static void note_starts(const struct log_dir_entry *dir, struct upkeep_start *items, size_t count)
+{
+    struct plog **logs = mem_array(count + 1, sizeof(*logs));
+    int64_t *starts = mem_array(count + 1, sizeof(*starts));
+    size_t here = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].p->ld == dir->ld) {
+            logs[here] = items[i].p->pl;
+            starts[here++] = items[i].start;
+        }
+    }
+    int r = here == 0                       ? 0
+            : atomic_load(&dir->is_offline) ? ERR_OFFLINE
+                                            : log_dir_note_starts(dir->ld, logs, starts, here);
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].p->ld == dir->ld) {
+            items[i].err = r;
+        }
+    }
+    mem_free(starts);
+    mem_free(logs);
+}
+
+void upkeep_note_starts(struct broker *br, struct upkeep_start *items, size_t count)
 {
     struct log_dir_entry *dirs = NULL;
     size_t dirs_count = 0;
     log_dirs_entries(br->log_dirs, &dirs, &dirs_count);
-    struct plog **logs = mem_array(count + 1, sizeof(*logs));
-    for (size_t d = 0; d < dirs_count; d++) {
-        size_t here = logs_of(dirs[d].ld, all, count, false, logs);
-        if (here > 0 && !atomic_load(&dirs[d].is_offline)) {
-            log_dirs_note_starts(br->log_dirs, &dirs[d], logs, here);
+    for (size_t d = 0; d < dirs_count && count > 0; d++) {
+        if (dirs[d].ld != NULL) {
+            note_starts(&dirs[d], items, count);
         }
     }
-    mem_free(logs);
 }
 
 static void run_checkpoint(struct job *j)

@@ -36,8 +36,14 @@ int64_t upkeep_pass(void *ctx);
  * The thread of group_commit. */
 void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err);
 
-/* The log starts of these partitions alone. Blocking. */
-void upkeep_note_starts(struct broker *br, struct partition *const *all, size_t count);
+/* A partition whose log is about to begin at `start`. */
+struct upkeep_start {
+    struct partition *p;
+    int64_t start;
+    int err; /* negative: it may not */
+};
+/* Makes these log starts stable before the logs move there; err of each is set. Blocking. */
+void upkeep_note_starts(struct broker *br, struct upkeep_start *items, size_t count);
 
 /* How long after a pass the next one is due, in ms: not before the interval has gone by, nor before
  * the earliest time (of the clock that shows now_ms) at which a log could lose something.

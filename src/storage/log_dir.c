@@ -252,20 +252,43 @@ int log_dir_save_starts(struct log_dir *ld)
     return err;
 }
 
-int log_dir_note_starts(struct log_dir *ld, struct plog *const *logs, size_t count)
+/* What the checkpoint says of a log that begins there; a start that was noted before the log has
+ * moved to it stays. */
+static int64_t start_to_note(const struct dir_entry *de, int64_t start, int64_t first)
 {
+    return start < de->log_start ? de->log_start : start > first ? start : 0;
+}
+
+int log_dir_note_starts(struct log_dir *ld,
+                        struct plog *const *logs,
+                        const int64_t *starts,
+                        size_t count)
+{
+    int64_t *before = mem_array(count + 1, sizeof(*before));
+    begin_writing(ld);
     for (size_t i = 0; i < count; i++) {
-        struct plog_offsets offsets;
-        plog_offsets(logs[i], &offsets);
         int64_t first = plog_first_offset(logs[i]);
         lock_take(&ld->lock);
+        before[i] = 0;
         if (!plog_is_offline(logs[i])) {
             struct dir_entry *de = make_entry(ld, plog_topic(logs[i]), plog_partition(logs[i]));
-            de->log_start = offsets.log_start > first ? offsets.log_start : 0;
+            before[i] = de->log_start;
+            de->log_start = start_to_note(de, starts[i], first);
         }
         lock_give(&ld->lock);
     }
-    return log_dir_save_starts(ld);
+    int err = save_checkpoint(ld, LOG_START_FILE, FIELD_LOG_START);
+    for (size_t i = 0; i < count && err < 0; i++) {
+        lock_take(&ld->lock);
+        struct dir_entry *de = find_entry(ld, plog_topic(logs[i]), plog_partition(logs[i]));
+        if (de != NULL) {
+            de->log_start = before[i];
+        }
+        lock_give(&ld->lock);
+    }
+    end_writing(ld);
+    mem_free(before);
+    return err;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -478,7 +501,7 @@ static void note_values(struct log_dir *ld, struct plog *pl, int64_t recovery_po
     if (!plog_is_offline(pl)) {
         struct dir_entry *de = make_entry(ld, plog_topic(pl), plog_partition(pl));
         de->recovery_point = recovery_point;
-        de->log_start = offsets.log_start > first ? offsets.log_start : 0;
+        de->log_start = start_to_note(de, offsets.log_start, first);
         de->high_watermark = offsets.high_watermark;
     }
     lock_give(&ld->lock);

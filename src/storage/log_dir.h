@@ -91,8 +91,12 @@ must_check int log_dir_begin(struct log_dir *ld);
 bool log_dir_forget(struct log_dir *ld, struct str topic, int32_t partition);
 /* Writes the checkpoint of log starts alone. Blocking. */
 must_check int log_dir_save_starts(struct log_dir *ld);
-/* The same with the present starts of these logs. */
-must_check int log_dir_note_starts(struct log_dir *ld, struct plog *const *logs, size_t count);
+/* The same with these starts, where the logs are about to begin. After a failure the old ones hold.
+ */
+must_check int log_dir_note_starts(struct log_dir *ld,
+                                   struct plog *const *logs,
+                                   const int64_t *starts,
+                                   size_t count);
 
 /* Writes the three checkpoints for these logs: plog_checkpoint of each that changed, then the
  * files. Partitions that are not given keep their values until they are forgotten. One thread at a

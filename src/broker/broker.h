@@ -81,6 +81,9 @@ struct broker {
     void (*on_configs)(struct broker *br, const struct image *im);
     /* A log's retention may have become shorter. Any thread. NULL: nobody asks. */
     void (*on_retention)(struct broker *br);
+    /* Partitions are offline for a passing reason: partition_table_retry, after a while. The
+     * metadata thread. NULL: nobody asks. */
+    void (*on_offline)(struct broker *br);
     int64_t fetch_max_bytes; /* fetch.max.bytes */
     struct io_thread **ios;  /* owned; behind them the coordinator's */
     size_t ios_count;        /* without the coordinator's */

@@ -48,6 +48,28 @@ static enum kafka_error error_of(const struct coordinator_slot *slot)
     return KAFKA_ERROR_NOT_COORDINATOR;
 }
 
+static void elect(struct coordinator *co, const struct image_topic *t, int32_t number);
+static void resign(struct coordinator_slot *slot);
+
+/* A partition that was offline when its groups were to be loaded may be back. */
+static struct coordinator_slot *revive(struct coordinator_slot *slot)
+{
+    if (slot->state != SLOT_FAILED || (slot->p != NULL && slot->p->pl != NULL)) {
+        return slot;
+    }
+    struct coordinator *co = slot->co;
+    int32_t number = slot->number;
+    const struct image_topic *t = image_topic_by_name(co->image, OFFSETS_TOPIC);
+    struct partition *p = partition_find(co->br->partitions, &t->id, number);
+    bool is_back = p != NULL && p->pl != NULL;
+    partition_unref(p);
+    if (is_back) {
+        resign(slot);
+        elect(co, t, number);
+    }
+    return co->slots[number];
+}
+
 /* The slot of a group, or NULL; *ret_error: why nobody is served there. */
 static struct coordinator_slot *
 slot_of(struct coordinator *co, struct str group_id, enum kafka_error *ret_error)
@@ -55,6 +77,7 @@ slot_of(struct coordinator *co, struct str group_id, enum kafka_error *ret_error
     int32_t number = co->image == NULL ? -1 : coordinator_partition(co->image, group_id);
     struct coordinator_slot *slot =
         number >= 0 && (size_t)number < co->slots_count ? co->slots[number] : NULL;
+    slot = slot == NULL ? NULL : revive(slot);
     *ret_error = error_of(slot);
     return *ret_error == KAFKA_ERROR_NONE ? slot : NULL;
 }
@@ -286,8 +309,9 @@ static void report_unreadable(const struct coordinator_slot *slot, int err)
 {
     LOG_ERROR(slot->co->br->logger, FAC_BROKER,
               "group coordinator: __consumer_offsets-%d cannot be read: %s; its groups are not "
-              "served until the broker starts again",
-              slot->number, err_text(err));
+              "served until %s",
+              slot->number, err_text(err),
+              err == ERR_OFFLINE ? "it is online" : "the broker starts again");
 }
 
 void coordinator_slot_loaded(struct coordinator_slot *slot, struct shard *sh, int err)

@@ -16,6 +16,7 @@
 #include "broker/h_topics.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
+#include "broker/partition_table.h"
 #include "broker/request.h"
 #include "meta/controller.h"
 #include "wire/gen/errors.h"
@@ -33,6 +34,8 @@ struct partition_view {
     int32_t isr_count;
     int32_t *offline;
     int32_t offline_count;
+    int32_t *elr; /* eligible leader replicas */
+    int32_t elr_count;
 };
 
 /* The image's own array for an answer that is encoded within this turn and only read. */
@@ -99,17 +102,63 @@ static void keep_reachable(const struct request *rq,
     *ret_count = kept_count;
 }
 
+/* This broker's replica: its files cannot be used, whatever the image says. */
+static bool is_dead_here(const struct request *rq, const struct image_topic *t, int32_t number)
+{
+    const struct broker *br = rq->br;
+    const struct image_partition *ip = &t->partitions[number];
+    return partition_table_has_offline(br->partitions) &&
+           image_slot(ip->replicas, ip->replicas_count, br->node_id) >= 0 &&
+           partition_is_offline(br->partitions, &t->id, number);
+}
+
+/* As Kafka's controller has it when a broker's log directory has failed: the broker leads no more,
+ * is in sync no more, and may lead again. */
+static void
+show_dead(struct request *rq, const struct image_partition *ip, struct partition_view *pv)
+{
+    int32_t id = rq->br->node_id;
+    int32_t *isr = arena_alloc(&rq->arena, (to_size(ip->isr_count) + 1) * sizeof(int32_t));
+    int32_t *elr = arena_alloc(&rq->arena, (to_size(ip->elr_count) + 1) * sizeof(int32_t));
+    int32_t isr_count = 0;
+    int32_t elr_count = 0;
+    for (int32_t i = 0; i < pv->isr_count; i++) {
+        if (pv->isr[i] != id) {
+            isr[isr_count++] = pv->isr[i];
+        }
+    }
+    for (int32_t i = 0; i < ip->elr_count; i++) {
+        if (ip->elr[i] != id) {
+            elr[elr_count++] = ip->elr[i];
+        }
+    }
+    elr[elr_count++] = id;
+    pv->isr = isr;
+    pv->isr_count = isr_count;
+    pv->elr = elr;
+    pv->elr_count = elr_count;
+    if (ip->leader == id) {
+        pv->leader = IMAGE_NO_LEADER;
+        pv->error = KAFKA_ERROR_LEADER_NOT_AVAILABLE;
+    }
+}
+
 static struct partition_view view_partition(struct request *rq,
                                             const struct image *im,
-                                            const struct image_partition *ip,
+                                            const struct image_topic *t,
+                                            int32_t number,
                                             bool is_version_0)
 {
+    const struct image_partition *ip = &t->partitions[number];
+    bool is_dead = is_dead_here(rq, t, number);
     struct partition_view pv = {
         .leader = ip->leader,
         .replicas = borrow(ip->replicas),
         .replicas_count = ip->replicas_count,
         .isr = borrow(ip->isr),
         .isr_count = ip->isr_count,
+        .elr = borrow(ip->elr),
+        .elr_count = ip->elr_count,
     };
     if (is_version_0) {
         keep_reachable(rq, im, &rq->arena, ip->replicas, ip->replicas_count, &pv.replicas,
@@ -117,7 +166,7 @@ static struct partition_view view_partition(struct request *rq,
         keep_reachable(rq, im, &rq->arena, ip->isr, ip->isr_count, &pv.isr, &pv.isr_count);
     }
     for (int32_t i = 0; i < ip->replicas_count; i++) {
-        if (!is_offline(rq, im, ip, i)) {
+        if (!is_offline(rq, im, ip, i) && (!is_dead || ip->replicas[i] != rq->br->node_id)) {
             continue;
         }
         if (pv.offline == NULL) {
@@ -136,6 +185,9 @@ static struct partition_view view_partition(struct request *rq,
         }
     } else if (pv.replicas_count < ip->replicas_count || pv.isr_count < ip->isr_count) {
         pv.error = KAFKA_ERROR_REPLICA_NOT_AVAILABLE;
+    }
+    if (is_dead) {
+        show_dead(rq, ip, &pv);
     }
     return pv;
 }
@@ -181,7 +233,7 @@ static void fill_topic(struct request *rq,
                                         to_size(t->partitions_count));
     ret->partitions.count = t->partitions_count;
     for (int32_t i = 0; i < t->partitions_count; i++) {
-        struct partition_view pv = view_partition(rq, im, &t->partitions[i], rq->version == 0);
+        struct partition_view pv = view_partition(rq, im, t, i, rq->version == 0);
         struct metadata_response_metadata_response_partition *mp = &ret->partitions.items[i];
         mp->error_code = (int16_t)pv.error;
         mp->partition_index = i;
@@ -397,11 +449,12 @@ static enum request_verdict refuse_description(struct request *rq)
 static void describe_partition(
     struct request *rq,
     const struct image *im,
-    const struct image_partition *ip,
+    const struct image_topic *t,
     int32_t number,
     struct describe_topic_partitions_response_describe_topic_partitions_response_partition *ret)
 {
-    struct partition_view pv = view_partition(rq, im, ip, false);
+    const struct image_partition *ip = &t->partitions[number];
+    struct partition_view pv = view_partition(rq, im, t, number, false);
     ret->error_code = (int16_t)pv.error;
     ret->partition_index = number;
     ret->leader_id = pv.leader;
@@ -412,8 +465,8 @@ static void describe_partition(
     ret->isr_nodes.count = pv.isr_count;
     ret->offline_replicas.items = pv.offline;
     ret->offline_replicas.count = pv.offline_count;
-    ret->eligible_leader_replicas.items = borrow(ip->elr);
-    ret->eligible_leader_replicas.count = ip->elr_count;
+    ret->eligible_leader_replicas.items = pv.elr;
+    ret->eligible_leader_replicas.count = pv.elr_count;
     ret->last_known_elr.items = borrow(ip->last_known_elr);
     ret->last_known_elr.count = ip->last_known_elr_count;
 }
@@ -437,7 +490,7 @@ static int32_t describe_topic(struct request *rq,
         to_size(count));
     dt->partitions.count = count;
     for (int32_t i = 0; i < count; i++) {
-        describe_partition(rq, im, &t->partitions[first + i], first + i, &dt->partitions.items[i]);
+        describe_partition(rq, im, t, first + i, &dt->partitions.items[i]);
     }
     return count;
 }

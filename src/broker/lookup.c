@@ -21,6 +21,9 @@ enum kafka_error lookup_partition(struct request *rq,
                    : KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
     }
     if (p->pl == NULL || plog_is_offline(p->pl)) {
+        if (!atomic_load(&p->is_deleted)) {
+            partition_table_note_offline(rq->br->partitions);
+        }
         partition_unref(p);
         return KAFKA_ERROR_KAFKA_STORAGE_ERROR;
     }

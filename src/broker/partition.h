@@ -37,8 +37,11 @@ struct partition {
     int32_t number;
     int32_t min_insync_replicas;
     _Atomic int32_t leader_epoch;
-    struct plog *pl;             /* owned; NULL when its files cannot be read (offline) */
-    struct log_dir *ld;          /* borrowed */
+    struct plog *pl;    /* owned; NULL when its files cannot be read (offline) */
+    struct log_dir *ld; /* borrowed */
+    bool is_retried; /* the metadata thread: offline for a passing reason; another takes its place
+                        once the files can be opened */
+    bool had_files;  /* the same thread: before they were opened for the first time */
     struct lock append_lock;     /* LOCK_PARTITION */
     bool is_staged;              /* append_lock: some io thread will write at the end of its turn */
     struct lock lock;            /* LOCK_PURGATORY: what follows */

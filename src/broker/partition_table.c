@@ -24,7 +24,11 @@ struct partition_table {
     struct dir_assignment *dirs; /* owned; of whoever applies images */
     bool has_stale_starts; /* of whoever applies images: log starts of deleted partitions are still
                               on the disk */
+    size_t retried;        /* of whoever applies images: partitions that are to be tried again */
+    _Atomic bool has_offline;
 };
+
+#define RETRY_FAILURES_MAX 8 /* of one directory in one round: what is full is full for all */
 
 struct partition_table *partition_table_new(struct broker *br)
 {
@@ -131,9 +135,17 @@ static void settle(struct partition_table *pt, bool is_end)
     flusher_free(fl);
 }
 
+static void ask_for_retry(struct partition_table *pt)
+{
+    if (pt->retried > 0 && pt->br->on_offline != NULL) {
+        pt->br->on_offline(pt->br);
+    }
+}
+
 void partition_table_settle(struct partition_table *pt)
 {
     settle(pt, false);
+    ask_for_retry(pt);
     /* Of the first image, which came before the metadata thread. */
     struct image *im = metadata_image(pt->br->metadata);
     dir_assignment_cordon(pt->dirs, im);
@@ -249,11 +261,11 @@ static void save_stale_starts(struct partition_table *pt)
 static int open_files(struct partition_table *pt,
                       struct partition *p,
                       const struct topic_effective *ct,
-                      struct log_dir_entry *dir,
-                      bool exists)
+                      const struct log_dir_entry *dir,
+                      unsigned flags)
 {
     struct plog_open how = {0};
-    if (exists) {
+    if (p->had_files) {
         log_dir_lookup(dir->ld, p->topic, p->number, &how);
     } else {
         pt->has_stale_starts |= log_dir_forget(dir->ld, p->topic, p->number);
@@ -264,13 +276,31 @@ static int open_files(struct partition_table *pt,
     how.partition = p->number;
     how.topic_id = p->topic_id;
     how.config = &ct->plog;
-    how.flags = PLOG_CREATE | (log_dir_was_clean(dir->ld) ? PLOG_CLEAN : 0);
+    how.flags = PLOG_CREATE | flags;
     struct plog_recovery rec = {0};
     int r = plog_open(p->br->env, &how, &rec, &p->pl);
     if (r >= 0) {
         report_recovery(p, &rec);
+        plog_set_owner(p->pl, p);
+    } else {
+        p->pl = NULL;
     }
     return r;
+}
+
+static void stay_offline(struct partition_table *pt,
+                         struct partition *p,
+                         const struct log_dir_entry *dir,
+                         int err)
+{
+    bool is_passing = err_is_passing(err);
+    pt->retried += is_passing;
+    pt->retried -= p->is_retried;
+    p->is_retried = is_passing;
+    LOG_ERROR(p->br->logger, FAC_STORAGE,
+              "partition " STR_FMT "-%d is offline: its files in %s cannot be used: %s%s",
+              STR_ARG(p->topic), p->number, dir->path, err_text(err),
+              is_passing ? "; tried again until they can" : "");
 }
 
 /* Opens or makes the files. A partition whose files cannot be read stays, offline; the others
@@ -281,10 +311,10 @@ static void open_log(struct partition_table *pt,
                      const struct image_partition *ip)
 {
     struct broker *br = p->br;
-    bool exists = false;
     int32_t slot = image_slot(ip->replicas, ip->replicas_count, br->node_id);
     const struct uuid *wanted = ip->directories == NULL ? NULL : &ip->directories[slot];
-    struct log_dir_entry *dir = log_dirs_find(br->log_dirs, p->topic, p->number, wanted, &exists);
+    struct log_dir_entry *dir =
+        log_dirs_find(br->log_dirs, p->topic, p->number, wanted, &p->had_files);
     if (dir == NULL) {
         LOG_ERROR(br->logger, FAC_BROKER,
                   "partition " STR_FMT "-%d is offline: the log directory that holds it is not "
@@ -293,21 +323,18 @@ static void open_log(struct partition_table *pt,
         return;
     }
     p->ld = dir->ld;
-    int r = open_files(pt, p, ct, dir, exists);
-    if (r == ERR_MISMATCH && exists) { /* of a namesake that was deleted, as Kafka takes it */
+    unsigned flags = log_dir_was_clean(dir->ld) ? PLOG_CLEAN : 0;
+    int r = open_files(pt, p, ct, dir, flags);
+    if (r == ERR_MISMATCH && p->had_files) { /* of a namesake that was deleted, as Kafka takes it */
         r = log_dirs_set_aside(br->log_dirs, dir, p->topic, p->number);
-        r = r < 0 ? r : open_files(pt, p, ct, dir, false);
+        p->had_files = r < 0;
+        r = r < 0 ? r : open_files(pt, p, ct, dir, flags);
     }
     if (r < 0) {
-        p->pl = NULL;
-        LOG_ERROR(br->logger, FAC_STORAGE,
-                  "partition " STR_FMT "-%d is offline: its files in %s cannot be used: %s",
-                  STR_ARG(p->topic), p->number, dir->path, err_text(r));
-        return;
+        stay_offline(pt, p, dir, r);
     }
-    dir->partitions++;
-    plog_set_owner(p->pl, p);
-    if (wanted != NULL && !uuid_equal(wanted, &dir->directory_id)) {
+    dir->partitions += r >= 0 || p->is_retried;
+    if (r >= 0 && wanted != NULL && !uuid_equal(wanted, &dir->directory_id)) {
         dir_assignment_add(pt->dirs, &p->topic_id, p->number, &dir->directory_id);
     }
 }
@@ -327,24 +354,29 @@ static void lead(struct partition *p, int32_t leader_epoch)
     atomic_store_explicit(&p->leader_epoch, leader_epoch, memory_order_relaxed);
 }
 
-static void create_partition(struct partition_table *pt,
-                             const struct topic_effective *ct,
-                             const struct image_topic *t,
-                             int32_t number)
+static struct partition *
+new_partition(struct broker *br, const struct uuid *topic_id, struct str topic, int32_t number)
 {
     struct partition *p = mem_zalloc(sizeof(*p));
     atomic_init(&p->refs, 1);
-    p->br = pt->br;
-    p->topic_id = t->id;
-    p->topic = str_of(mem_strndup(t->name.ptr, t->name.len), t->name.len);
+    p->br = br;
+    p->topic_id = *topic_id;
+    p->topic = str_of(mem_strndup(topic.ptr, topic.len), topic.len);
     p->number = number;
     lock_init(&p->append_lock, LOCK_PARTITION);
     lock_init(&p->lock, LOCK_PURGATORY);
     list_init(&p->waiting_appends);
     list_init(&p->waiting_fetches);
-    open_log(pt, p, ct, &t->partitions[number]);
+    return p;
+}
+
+/* Its files are open, or it is offline. */
+static void begin_to_serve(struct partition *p,
+                           const struct topic_effective *ct,
+                           const struct image_partition *ip)
+{
     apply_config(p, ct);
-    lead(p, t->partitions[number].leader_epoch);
+    lead(p, ip->leader_epoch);
     if (p->pl != NULL) {
         struct plog_offsets offsets;
         plog_offsets(p->pl, &offsets);
@@ -352,6 +384,19 @@ static void create_partition(struct partition_table *pt,
          * written. */
         p->high_watermark = atomic_load(&p->is_durable) ? offsets.flushed : offsets.written;
         IGNORE(plog_advance_high_watermark(p->pl, p->high_watermark));
+    }
+}
+
+static void create_partition(struct partition_table *pt,
+                             const struct topic_effective *ct,
+                             const struct image_topic *t,
+                             int32_t number)
+{
+    struct partition *p = new_partition(pt->br, &t->id, t->name, number);
+    open_log(pt, p, ct, &t->partitions[number]);
+    begin_to_serve(p, ct, &t->partitions[number]);
+    if (p->pl == NULL) {
+        partition_table_note_offline(pt);
     }
     lock_take(&pt->lock);
     hmap_insert(&pt->map, &p->node, partition_hash(pt, &p->topic_id, number));
@@ -375,6 +420,39 @@ static void run_removal(struct job *j)
         trash_tell(br->env->trash);
     }
     mem_free(rm);
+}
+
+static struct log_dir_entry *entry_of(struct broker *br, const struct log_dir *ld)
+{
+    struct log_dir_entry *dirs = NULL;
+    size_t count = 0;
+    log_dirs_entries(br->log_dirs, &dirs, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (dirs[i].ld == ld) {
+            return &dirs[i];
+        }
+    }
+    return NULL;
+}
+
+/* Deleted before its files could be opened. Of files that were not there before no record was ever
+ * acknowledged: what there is of them goes, so that a namesake finds nothing. */
+static void give_up_retry(struct partition_table *pt, struct partition *p)
+{
+    char path[4200];
+    const struct log_dir_entry *dir = entry_of(pt->br, p->ld);
+    int n =
+        snprintf(path, sizeof(path), "%s/" STR_FMT "-%d", dir->path, STR_ARG(p->topic), p->number);
+    pt->retried--;
+    p->is_retried = false;
+    log_dirs_leave(pt->br->log_dirs, p->ld);
+    if (!p->had_files && n > 0 && (size_t)n < sizeof(path)) {
+        int r = fs_remove_tree(pt->br->fs, path);
+        if (r < 0 && r != -ENOENT) {
+            LOG_WARN(pt->br->logger, FAC_STORAGE, "directory %s cannot be removed: %s", path,
+                     err_text(r));
+        }
+    }
 }
 
 /* Its directory waits under another name for as long as the broker's default says, whatever the
@@ -405,6 +483,8 @@ static void remove_partition(struct apply *a, const struct uuid *topic_id, int32
         }
         pt->has_stale_starts |= log_dir_forget(p->ld, p->topic, number);
         log_dirs_leave(pt->br->log_dirs, p->ld);
+    } else if (p->is_retried) {
+        give_up_retry(pt, p);
     }
     partition_wake_all(p);
     rm->job.run = run_removal;
@@ -510,6 +590,115 @@ static void on_config_changed(void *ctx, enum config_resource_type type, struct 
     }
 }
 
+/* ---- what is offline ---- */
+
+bool partition_table_has_offline(const struct partition_table *pt)
+{
+    /* Relaxed: a hint to look; who missed it sees it the next time. */
+    return atomic_load_explicit(&pt->has_offline, memory_order_relaxed);
+}
+
+void partition_table_note_offline(struct partition_table *pt)
+{
+    atomic_store_explicit(&pt->has_offline, true, memory_order_relaxed);
+}
+
+static bool is_offline(const struct partition *p)
+{
+    return p->pl == NULL ||
+           (!atomic_load_explicit(&p->is_deleted, memory_order_relaxed) && plog_is_offline(p->pl));
+}
+
+bool partition_is_offline(struct partition_table *pt, const struct uuid *topic_id, int32_t number)
+{
+    struct partition *p = partition_find(pt, topic_id, number);
+    bool is = p != NULL && is_offline(p);
+    partition_unref(p);
+    return is;
+}
+
+/* Whoever finds the partition from now on finds the open one. */
+static void replace(struct partition_table *pt, struct partition *p, struct partition *open)
+{
+    lock_take(&pt->lock);
+    hmap_remove(&pt->map, &p->node);
+    hmap_insert(&pt->map, &open->node, partition_hash(pt, &open->topic_id, open->number));
+    lock_give(&pt->lock);
+    pt->retried--;
+    LOG_INFO(pt->br->logger, FAC_STORAGE, "partition " STR_FMT "-%d is online",
+             STR_ARG(open->topic), open->number);
+    partition_unref(p);
+}
+
+/* Negative: its files still cannot be opened. */
+static int retry(struct apply *a, struct partition *p, const struct log_dir_entry *dir)
+{
+    const struct image_topic *t = image_topic_by_id(a->after, &p->topic_id);
+    check(t != NULL && p->number < t->partitions_count);
+    struct topic_effective ct;
+    topic_config(a, t->name, &ct);
+    struct partition *open = new_partition(p->br, &p->topic_id, p->topic, p->number);
+    open->ld = p->ld;
+    open->had_files = p->had_files;
+    int r = open_files(a->pt, open, &ct, dir, 0); /* an attempt before may have changed them */
+    if (r < 0) {
+        partition_unref(open);
+        if (!err_is_passing(r)) {
+            stay_offline(a->pt, p, dir, r);
+        }
+        return r;
+    }
+    begin_to_serve(open, &ct, &t->partitions[p->number]);
+    replace(a->pt, p, open);
+    return 0;
+}
+
+static void release_all(struct partition **all, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        partition_unref(all[i]);
+    }
+    mem_free(all);
+}
+
+static void look_for_offline(struct partition_table *pt)
+{
+    struct partition **all = NULL;
+    size_t count = 0;
+    atomic_store_explicit(&pt->has_offline, false, memory_order_relaxed);
+    partition_all(pt, &all, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (is_offline(all[i])) {
+            partition_table_note_offline(pt);
+        }
+    }
+    release_all(all, count);
+}
+
+bool partition_table_retry(struct partition_table *pt, const struct image *im)
+{
+    struct apply a = {.pt = pt, .after = im};
+    struct partition **all = NULL;
+    size_t count = 0;
+    const struct log_dir *full = NULL;
+    int failures = 0;
+    partition_all(pt, &all, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct partition *p = all[i];
+        const struct log_dir_entry *dir = p->is_retried ? entry_of(pt->br, p->ld) : NULL;
+        if (dir == NULL || p->ld == full || atomic_load(&dir->is_offline)) {
+            continue;
+        }
+        if (retry(&a, p, dir) < 0 && ++failures == RETRY_FAILURES_MAX) {
+            full = p->ld;
+            failures = 0;
+        }
+    }
+    release_all(all, count);
+    look_for_offline(pt);
+    return pt->retried > 0;
+}
+
 static void on_features_changed(void *ctx)
 {
     (void)ctx; /* no feature level changes what a partition does */
@@ -530,4 +719,7 @@ void partition_apply_image(struct partition_table *pt,
     image_compare(before, after, &change, &a);
     save_stale_starts(pt);
     dir_assignment_send(pt->dirs);
+    if (pt->br->metadata != NULL) { /* else partition_table_settle does it */
+        ask_for_retry(pt);
+    }
 }

@@ -28,6 +28,16 @@ partition_find(struct partition_table *pt, const struct uuid *topic_id, int32_t 
 /* All of them, each with a new reference, into mem_alloc'ed memory. */
 void partition_all(struct partition_table *pt, struct partition ***ret, size_t *ret_count);
 
+/* The metadata thread: tries again to make or open the files of partitions that are offline for
+ * want of room, descriptors or memory (broker.h: on_offline). True: some still are. */
+must_check bool partition_table_retry(struct partition_table *pt, const struct image *im);
+/* Some partition may be offline; before anybody has met one, or after the last one is back: false.
+ * Any thread. */
+bool partition_table_has_offline(const struct partition_table *pt);
+void partition_table_note_offline(struct partition_table *pt);
+/* Its files cannot be used. Any thread. */
+bool partition_is_offline(struct partition_table *pt, const struct uuid *topic_id, int32_t number);
+
 /* The metadata thread: makes what `after` has and `before` (NULL: nothing) has not, removes what is
  * gone, applies configs. */
 void partition_apply_image(struct partition_table *pt,

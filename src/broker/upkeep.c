@@ -10,12 +10,14 @@
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/config.h"
+#include "broker/io_thread.h"
 #include "broker/log_dirs.h"
 #include "broker/metadata.h"
 #include "broker/partition.h"
 #include "broker/partition_table.h"
 #include "storage/trash.h"
 
+#define RETRY_MS           1000  /* between attempts to open what could not be opened */
 #define RETENTION_FIRST_MS 30000 /* as Kafka's log.initial.task.delay.ms */
 
 struct upkeep {
@@ -25,6 +27,10 @@ struct upkeep {
     _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint */
     _Atomic bool checkpoint_queued;
     struct job checkpoint_job;
+    struct metadata_job retry_job;
+    bool has_more;               /* of the retry at hand */
+    _Atomic bool is_retrying;    /* retry_job is under way */
+    _Atomic int64_t retry_at_ms; /* machine clock; INT64_MAX: nothing is to be tried again */
 };
 
 /* ---- checkpoints ---- */
@@ -124,6 +130,7 @@ static void fail_directory(struct broker *br, const struct log_dir *ld, int err)
     if (dir == NULL) {
         return;
     }
+    partition_table_note_offline(br->partitions);
     struct partition **all = NULL;
     size_t count = 0;
     partition_all(br->partitions, &all, &count);
@@ -236,6 +243,51 @@ static void on_retention(struct broker *br)
     retention_within(up, min_i64(up->retention_interval_ms, RETENTION_FIRST_MS));
 }
 
+/* ---- partitions that wait for room or descriptors ---- */
+
+static void on_offline(struct broker *br)
+{
+    struct upkeep *up = br->upkeep;
+    atomic_store(&up->retry_at_ms, clock_mono_ms(br->clock) + RETRY_MS);
+    background_pass_within(br->background, RETRY_MS);
+}
+
+/* The metadata thread: whoever makes, alters and deletes partitions. It decides nothing. */
+static void retry(struct metadata_job *mj, const struct image *im, struct meta_records *records)
+{
+    struct upkeep *up = container_of(mj, struct upkeep, retry_job);
+    (void)im; /* it may be ahead of the partitions */
+    (void)records;
+    struct image *published = metadata_image(up->br->metadata);
+    up->has_more = partition_table_retry(up->br->partitions, published);
+    image_unref(published);
+}
+
+static void done_retry(struct metadata_job *mj, int err)
+{
+    struct upkeep *up = container_of(mj, struct upkeep, retry_job);
+    bool has_more = err >= 0 && up->has_more;
+    atomic_store(&up->is_retrying, false);
+    if (has_more) {
+        on_offline(up->br);
+    } else if (atomic_load(&up->retry_at_ms) != INT64_MAX) { /* asked for meanwhile */
+        background_pass_within(up->br->background, RETRY_MS);
+    }
+}
+
+/* When to look again; done_retry says so while one is under way. */
+static int64_t retry_when_due(struct upkeep *up, int64_t now_ms)
+{
+    int64_t at_ms = atomic_load(&up->retry_at_ms);
+    if (at_ms > now_ms || atomic_exchange(&up->is_retrying, true)) {
+        return atomic_load(&up->is_retrying) ? INT64_MAX : at_ms;
+    }
+    atomic_store(&up->retry_at_ms, INT64_MAX);
+    up->retry_job.loop = up->br->ios[0]->loop;
+    metadata_submit(up->br->metadata, &up->retry_job);
+    return INT64_MAX;
+}
+
 /* ---- deleted files ---- */
 
 /* Any thread: something waits for its removal, earlier than what did before. */
@@ -265,8 +317,9 @@ int64_t upkeep_pass(void *ctx)
         atomic_store(&up->retention_at_ms, INT64_MAX);
         note_retention(up, apply_retention(up));
     }
+    int64_t retry_at_ms = retry_when_due(up, now_ms);
     trash_empty(br->env->trash, on_not_removed, br);
-    int64_t at_ms = atomic_load(&up->retention_at_ms);
+    int64_t at_ms = min_i64(atomic_load(&up->retention_at_ms), retry_at_ms);
     int64_t wait_ms = at_ms == INT64_MAX ? INT64_MAX : max_i64(at_ms - now_ms, 0);
     return min_i64(wait_ms, trash_wait_ms(br->env->trash));
 }
@@ -277,7 +330,11 @@ struct upkeep *upkeep_new(struct broker *br)
     up->br = br;
     up->retention_interval_ms = config_get_int(br->config, "log.retention.check.interval.ms");
     up->checkpoint_job.run = run_checkpoint;
+    up->retry_job.decide = retry;
+    up->retry_job.done = done_retry;
     atomic_init(&up->retention_at_ms, INT64_MAX);
+    atomic_init(&up->retry_at_ms, INT64_MAX);
+    br->on_offline = on_offline;
     br->env->on_grown = on_grown;
     br->env->on_grown_ctx = up;
     trash_listen(br->env->trash, on_trash, up);
@@ -293,6 +350,7 @@ struct upkeep *upkeep_free(struct upkeep *up)
     up->br->env->on_grown = NULL;
     trash_listen(up->br->env->trash, NULL, NULL);
     up->br->on_retention = NULL;
+    up->br->on_offline = NULL;
     mem_free(up);
     return NULL;
 }

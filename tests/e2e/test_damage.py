@@ -5,7 +5,7 @@ import shutil
 import struct
 
 from lib.checks import client, expect, expect_all, wait_until, write
-from lib.protocol import CORRUPT_MESSAGE, Refused, batch, batches, crc32c
+from lib.protocol import STORAGE_ERROR, CORRUPT_MESSAGE, Refused, batch, batches, crc32c
 
 COUNT = 60
 SIZE = 50000  # three segments of 1 MiB
@@ -299,7 +299,12 @@ def test_a_partition_that_cannot_be_read_is_offline_and_others_serve(env):
                     error = c.fetch('t', 0, 0, max_wait=0)[0]
                 except Refused as refused:
                     error = refused.code
-                assert error in (3, 5, 6, 56), f'error {error} of the partition without files'
+                expect(error, STORAGE_ERROR, 'of the partition without files')
+                error, partitions = c.metadata(['t'])[1]['t']
+                expect([(error, leader, isr, offline) for (error, _, leader, _), (_, isr, offline) in partitions],
+                       [(5, -1, [], [1]), (0, 1, [1], [])])
+                expect([(p[0], p[1], *p[4:]) for p in c.describe_topic('t')],
+                       [(5, -1, [], [1], [], [1]), (0, 1, [1], [], [], [])])
                 expect(c.produce('t', 1, batch([b'next'])), COUNT)
                 c.create_topic('new')
                 expect(c.produce('new', 0, batch([b'v'])), 0)

@@ -283,6 +283,28 @@ def test_a_full_disk_refuses_commits_and_forgets_none(env):
                 expect(committed(again, 'g'), {('t', 0): acked + 1}, 'after a kill')
 
 
+def test_groups_are_served_when_their_partition_could_be_made(env):
+    """The topic of groups is made while the disk is full; when there is room a group commits an offset."""
+    with Tmpfs(16) as disk, env.broker(*NOW, 'offsets.topic.num.partitions=1', data=disk.path + '/data') as broker, \
+            group_client(broker) as c:
+        c.create_topic('t')
+        ballast = fill(disk.path)
+
+        def is_made():
+            c.find_coordinator('g')
+            return '__consumer_offsets' in c.metadata(None)[1]
+
+        def commit():
+            return set(c.commit('g', {('t', 0): 7}).values()).pop()
+
+        wait_until(is_made, 'the topic of groups')
+        expect(c.leaders('__consumer_offsets'), 0)
+        assert commit() != 0, 'a commit was taken on a full disk'
+        os.unlink(ballast)
+        wait_until(lambda: commit() == 0, 'a commit is taken')
+        expect(committed(c, 'g'), {('t', 0): 7})
+
+
 def test_groups_end_with_their_topic_and_begin_anew(env):
     """Deletes __consumer_offsets under a parked join and committers; then the topic is made again, empty."""
     with env.broker(*NOW) as broker:

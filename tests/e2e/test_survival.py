@@ -280,7 +280,7 @@ def test_a_full_disk_refuses_new_topics_and_configs_and_serves_on(env):
                 for i in range(10):
                     expect(c.produce('t', 0, batch([b'%d' % i])), i)
                 fill(ballast)
-                codes = [refusal_of(lambda: c.create_topic(f'new-{i}')) for i in range(60)]
+                codes = [refusal_of(lambda: c.create_topic(f'new-{i}', waits=False)) for i in range(60)]
                 known = codes.index(STORAGE_ERROR)
                 expect(set(codes[known:]), {STORAGE_ERROR}, 'once it is full')
                 for i in range(200):
@@ -335,6 +335,47 @@ def test_records_that_a_full_disk_does_not_let_go_stay(env):
             broker.restart(is_clean=False)
             with client(broker) as c:
                 expect(c.list_offset('t', 0, -2)[2], 8, 'the start after another kill')
+
+
+OFFLINE = (5, -1, [], [1])  # error, leader, in sync, offline: as Kafka with a failed log directory
+ONLINE = (0, 1, [1], [])
+
+
+def standing(c, topic):
+    """What Metadata says of each partition: one of the two above."""
+    _, partitions = c.metadata([topic])[1][topic]
+    return [(error, leader, isr, offline) for (error, _, leader, _), (_, isr, offline) in partitions]
+
+
+def test_partitions_made_on_a_full_disk_are_offline_and_serve_when_there_is_room(env):
+    """Topics are made while there is room in the metadata log alone: Metadata says that their partitions are offline;
+    room comes, and all of them serve, one that was deleted and made again meanwhile, too, also after a kill."""
+    with Tmpfs(16) as disk:
+        ballast = os.path.join(disk.path, 'ballast')
+        with env.broker(data=os.path.join(disk.path, 'data')) as broker:
+            with client(broker) as c:
+                c.create_topic('t')
+                fill(ballast)
+                for name in ('a', 'b'):
+                    c.create_topic(name, 2, waits=False)
+                c.delete_topic('b')
+                c.create_topic('b', 2, waits=False)
+                for name in ('a', 'b'):
+                    expect(standing(c, name), [OFFLINE] * 2, name)
+                    expect(refusal_of(lambda: c.produce(name, 0, batch([b'v']))), STORAGE_ERROR)
+                expect(standing(c, 't'), [ONLINE])
+                os.unlink(ballast)
+                wait_until(lambda: standing(c, 'a') + standing(c, 'b') == [ONLINE] * 4, 'all are online')
+                for name in ('a', 'b'):
+                    for number in range(2):
+                        expect(c.produce(name, number, batch([b'v'])), 0)
+            broker.restart(is_clean=False)
+            with client(broker) as c:
+                for name in ('a', 'b'):
+                    expect(standing(c, name), [ONLINE] * 2)
+                    for number in range(2):
+                        expect(c.read_all(name, number), [(0, None, b'v')])
+            expect(broker.stop(), 0)
 
 
 def test_out_of_descriptors_it_keeps_old_connections_and_recovers(env):

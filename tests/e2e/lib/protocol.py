@@ -8,7 +8,7 @@ import struct
 import time
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA = 0, 1, 2, 3
-DELETE_RECORDS = 21
+DELETE_RECORDS, DESCRIBE_TOPIC_PARTITIONS = 21, 75
 API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID = 18, 19, 20, 22
 NONE, CORRUPT_MESSAGE, UNKNOWN_TOPIC, NOT_LEADER, STORAGE_ERROR = 0, 2, 3, 6, 56
 
@@ -211,7 +211,7 @@ class Client:
             raise Refused(error, 'ApiVersions')
         return {key: (low, high) for key, low, high in r.array(lambda: r.take('hhh'))}
 
-    def create_topic(self, name, partitions=1, configs=(), may_exist=False):
+    def create_topic(self, name, partitions=1, configs=(), may_exist=False, waits=True):
         body = array([text(name) + struct.pack('>ih', partitions, 1) + array([]) +
                       array([text(k) + text(v) for k, v in dict(configs).items()])]) + struct.pack('>ib', 30000, 0)
         r = self.ask(CREATE_TOPICS, 4, body)
@@ -220,7 +220,7 @@ class Client:
         if error and not (may_exist and error == 36):
             raise Refused(error, f'create {name}')
         end = time.monotonic() + 10
-        while partitions > 0 and self.leaders(name) != partitions and time.monotonic() < end:
+        while waits and partitions > 0 and self.leaders(name) != partitions and time.monotonic() < end:
             time.sleep(0.01)
 
     def delete_topic(self, name):
@@ -248,6 +248,23 @@ class Client:
             return name, error, partitions
 
         return brokers, {name: (error, partitions) for name, error, partitions in r.array(topic)}
+
+    def describe_topic(self, name):
+        """DescribeTopicPartitions: (error, leader, epoch, replicas, in sync, eligible, last eligible, offline) of each."""
+        r = self.ask(DESCRIBE_TOPIC_PARTITIONS, 0, b'\0\2' + bytes([len(name) + 1]) + name.encode() + b'\0' +
+                     struct.pack('>i', 2000) + b'\xff\0')
+
+        def ids():
+            return [r.take('i') for _ in range(r.take('b') - 1)]
+
+        size = r.take('biBhB')[-1]
+        r.at += size - 1 + 16 + 1
+        out = []
+        for _ in range(r.take('b') - 1):
+            error, _, leader, epoch = r.take('hiii')
+            out.append((error, leader, epoch, ids(), ids(), ids(), ids(), ids()))
+            r.take('b')
+        return out
 
     def leaders(self, name):
         """Partitions of the topic that have a leader."""

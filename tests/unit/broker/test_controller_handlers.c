@@ -11,10 +11,13 @@
 #include "broker/config.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
+#include "broker/partition_table.h"
 #include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "meta/records.h"
 #include "wire/gen/errors.h"
+
+#include "simclock.h"
 
 struct world {
     struct broker br;
@@ -24,6 +27,7 @@ struct world {
     struct arena arena;
     struct request rq;
     uint64_t random;
+    struct simclock sc;
 };
 
 static const struct uuid directory_1 = {.bytes = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
@@ -114,6 +118,9 @@ static int setup(void **state)
     w->br.config = config_new();
     config_set(w->br.config, STR("node.id"), STR("1"), CONFIG_ORIGIN_FILE);
     config_sort(w->br.config);
+    simclock_init(&w->sc, 1);
+    w->br.clock = &w->sc.clock;
+    w->br.partitions = partition_table_new(&w->br); /* none is offline */
     w->io.br = &w->br;
     w->io.image = image_new_empty();
     w->conn.io = &w->io;
@@ -133,6 +140,7 @@ static int teardown(void **state)
 {
     struct world *w = *state;
     image_unref(w->io.image);
+    partition_table_free(w->br.partitions);
     config_free(w->br.config);
     arena_release(&w->arena);
     arena_release(&w->rq.arena);

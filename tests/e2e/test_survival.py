@@ -3,6 +3,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -302,6 +303,23 @@ def test_a_full_disk_refuses_new_topics_and_configs_and_serves_on(env):
             with client(broker) as c:
                 expect(len(c.metadata(None)[1]), 2 + known, 'topics after a kill')
                 expect(len(c.read_all('t', 0)), 11)
+
+
+def test_a_limit_of_file_sizes_refuses_appends_and_ends_nothing(env):
+    """Files of 1 MiB at most (ulimit -f): appends beyond are refused, what is there is read, another partition works."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which ends a process
+
+    one = batch([os.urandom(300000)])
+    with env.broker(limits=limit) as broker, client(broker) as c:
+        c.create_topic('t', 2)
+        for i in range(3):
+            expect(c.produce('t', 0, one), i)
+        for _ in range(5):
+            expect(refusal_of(lambda: c.produce('t', 0, one)), STORAGE_ERROR)
+        expect(len(c.read_all('t', 0)), 3)
+        expect(c.produce('t', 1, one), 0)
 
 
 def test_records_that_a_full_disk_does_not_let_go_stay(env):

@@ -261,6 +261,18 @@ static void on_broker_fatal(struct broker *br, int err)
     }
 }
 
+/* queued.max.request.bytes below it is refused, as Kafka does. */
+static void warn_of_memory(const struct broker *br)
+{
+    int64_t request_max = config_get_int(br->config, "socket.request.max.bytes");
+    if (br->memory.max > 0 && br->memory.max < request_max) {
+        LOG_WARN(br->logger, FAC_SERVER,
+                 "jackdaw.memory.max=%" PRId64 " is below socket.request.max.bytes=%" PRId64
+                 ": a larger request is served alone, and memory exceeds the limit meanwhile",
+                 br->memory.max, request_max);
+    }
+}
+
 static int set_limits(struct server *sv, char *ret_error, size_t error_cap)
 {
     struct config_view view = config_view_of(sv->br.config, NULL);
@@ -423,6 +435,7 @@ int server_start(struct server *sv, char *ret_error, size_t error_cap)
 {
     struct broker *br = &sv->br;
     clock_random_uuid(br->clock, &br->incarnation_id);
+    warn_of_memory(br);
     int r = set_limits(sv, ret_error, error_cap);
     if (r >= 0) {
         r = bind_all(sv, ret_error, error_cap);

@@ -122,7 +122,7 @@ static size_t class_of(size_t size)
     return class;
 }
 
-static size_t cap_of(size_t size)
+size_t blob_pool_size_of(size_t size)
 {
     if (size <= BLOB_POOL_CLASS_MAX) {
         return (size_t)BLOB_POOL_CLASS_MIN << class_of(size);
@@ -199,7 +199,7 @@ struct blob *blob_pool_take(struct blob_pool *bp, size_t size, enum conn_memory_
     if (size > SIZE_MAX / 2) {
         return NULL;
     }
-    size_t cap = cap_of(size);
+    size_t cap = blob_pool_size_of(size);
     atomic_store_explicit(&bp->owner, pthread_self(), memory_order_relaxed);
     if (!conn_memory_take(bp->cm, cap, use)) {
         return NULL;
@@ -237,17 +237,19 @@ struct blob *blob_pool_grow(struct blob_pool *bp,
         return to;
     }
     /* The system moves pages, nothing is copied. */
-    size_t more = cap_of(size) - b->cap;
-    if (!conn_memory_take(bp->cm, more, use)) {
+    size_t had = b->cap;
+    size_t cap = blob_pool_size_of(size);
+    if (!conn_memory_take(bp->cm, cap, use)) {
         return NULL;
     }
-    struct blob *to = mem_try_realloc(b, sizeof(*b) + b->cap + more);
+    struct blob *to = mem_try_realloc(b, sizeof(*b) + cap);
     if (to == NULL) {
-        conn_memory_give(bp->cm, more);
+        conn_memory_give(bp->cm, cap);
         return NULL;
     }
-    to->cap += more;
-    atomic_fetch_add_explicit(&bp->lent, more, memory_order_relaxed);
+    to->cap = cap;
+    atomic_fetch_add_explicit(&bp->lent, cap - had, memory_order_relaxed);
+    conn_memory_give(bp->cm, had);
     return to;
 }
 

@@ -31,6 +31,7 @@ struct blob_pool *blob_pool_new(struct loop *lp, struct conn_memory *cm);
 void blob_pool_set_reaper(struct blob_pool *bp, void (*reap)(void *ctx, struct job *j), void *ctx);
 void blob_pool_let_go(struct blob_pool *bp); /* ends when its last blob has come back */
 
+size_t blob_pool_size_of(size_t size); /* what a blob of at least `size` bytes holds */
 /* A blob of at least `size` bytes, or NULL: the budget or the system has none. */
 must_check struct blob *blob_pool_take(struct blob_pool *bp, size_t size, enum conn_memory_use use);
 /* Makes room in a blob that nobody else holds, keeping its first `used` bytes; NULL: there is none,

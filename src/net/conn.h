@@ -56,9 +56,9 @@ enum conn_end {
     CONN_END_IDLE,      /* connections.max.idle.ms */
     CONN_END_BAD_FRAME, /* a length that is not allowed */
     CONN_END_LOCAL,     /* CONN_CLOSE, conn_fail, conn_close, shutdown */
-    CONN_END_MEMORY,    /* stalled in the middle of a frame while memory was short */
-    CONN_END_FAILURE,   /* ours: a file ended early or could not be read */
-    CONN_END_SLOW,      /* did not take its answers while their memory was short */
+    CONN_END_MEMORY,  /* all but stopped in the middle of a frame while others waited for memory */
+    CONN_END_FAILURE, /* ours: a file ended early or could not be read */
+    CONN_END_SLOW,    /* did not take its answers while their memory was short */
 };
 
 enum {
@@ -175,9 +175,13 @@ void conn_out_add(struct conn_set *cs, size_t len, struct rope *answer);
 
 /* Memory of request bytes of one broker, over all its loops. `memory` and `queued` (each may be
  * NULL) are the budgets of jackdaw.memory.max and queued.max.request.bytes; a quarter of each is
- * kept for small requests. Where there is none left, connections stop reading and go on, first come
- * first served, when some is given back; one that has stopped in the middle of a large frame
- * meanwhile is closed after a second. */
+ * kept for small requests. What is in use is what has come; but a frame above 64 KiB goes on only
+ * while the promised lengths of those that go on fill three quarters at most, or alone: a request
+ * of any size passes, and memory stays within a budget, or one request and a quarter of it. Who
+ * must wait is not read, holds 64 KiB at most, is never closed for it, and goes on in the order of
+ * coming, huge ones at longer intervals, those whose bytes are not there last. Closed is who could
+ * go on and holds up others: a large frame that has had less than 64 KiB in a second, a small one
+ * without a byte. */
 struct conn_memory *conn_memory_new(struct mem_budget *memory, struct mem_budget *queued);
 struct conn_memory *
 conn_memory_free(struct conn_memory *cm); /* after all sets and blobs; takes NULL */

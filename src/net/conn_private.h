@@ -31,7 +31,10 @@ enum {
     CONN_COPY_MAX = 16 << 10, /* what is left of a smaller answer is copied out of shared memory */
     CONN_LINGER_MS = 1000,    /* for answers under way when the peer has ended its side */
     CONN_STALL_MS = 1000,     /* in the middle of a frame while others wait for memory */
-    CONN_SLOW_MS = 1000,      /* without taking a byte while memory of answers is short */
+    CONN_PACE_MS = 1000,      /* for so many bytes of a large frame while others wait for memory */
+    CONN_PACE_BYTES = 64 << 10,
+    CONN_PACE_LOOK_MS = 250,
+    CONN_SLOW_MS = 1000, /* without taking a byte while memory of answers is short */
     CONN_LOG_INTERVAL_MS = 1000,
 };
 
@@ -39,7 +42,8 @@ struct conn {
     struct list node;    /* in cs->by_activity, oldest first; or cs->dying */
     struct list ready;   /* in cs->ready or cs->backlog */
     struct list dirty;   /* in cs->dirty or cs->dirty_late */
-    struct list waiting; /* in cs->waiting: memory */
+    struct list waiting; /* in cs->waiting or cs->queued: memory */
+    struct list passing; /* in cs->passing: it has a pass */
     struct conn_set *cs; /* borrowed */
     int fd;              /* owned; -1: closed */
     uint64_t id;
@@ -63,12 +67,18 @@ struct conn {
     bool is_pumping;   /* its frames are being offered */
     bool is_greedy;    /* had much to say when it was last pumped: those who had not come first */
     bool is_held;      /* CONN_HOLD */
+    bool is_queued;    /* in cs->queued */
+    bool is_next;      /* the next in need of memory may take some beyond the limit */
     bool is_closing;   /* no more input; ends when the output is done */
     bool is_bad;       /* closing for the length of a frame */
     bool is_dead;      /* closed; callbacks or slots are left */
     bool is_announced; /* on_close was called */
-    size_t trust;      /* size of a frame that this connection has completed lately */
-    uint64_t turn;     /* the turn that the two counts are of */
+    struct conn_pass pass; /* of the large frame that is coming */
+    size_t pass_bytes;     /* it was given for */
+    size_t pace_bytes;     /* have come since pace_ns */
+    int64_t pace_ns;       /* machine clock: then it had had CONN_PACE_BYTES more */
+    size_t trust;          /* size of a frame that this connection has completed lately */
+    uint64_t turn;         /* the turn that the two counts are of */
     size_t turn_bytes;
     size_t turn_frames;
     struct timer mute;
@@ -99,7 +109,9 @@ struct conn_set {
     struct list backlog; /* they have had their share of a turn and want more */
     struct list dirty;
     struct list dirty_late; /* those that can wait a little */
-    struct list waiting;
+    struct list waiting;    /* for memory of small frames */
+    struct list queued;     /* for the pass of a large frame */
+    struct list passing;    /* they have one */
     struct list dying;
     struct list released;       /* struct conn_slot */
     struct turn_task pump_task; /* reads the ready ones */
@@ -107,6 +119,7 @@ struct conn_set {
     struct turn_task free_task;
     struct timer idle;
     struct timer stall;
+    struct timer pace;
     struct timer slow;
     struct log_limit slow_limit;
     size_t held;       /* of all connections */
@@ -152,6 +165,8 @@ void conn_in_event(int fd, short what, void *ctx);        /* of libevent */
 void conn_in_pump_all(struct turn_task *task, void *ctx); /* cs->pump_task */
 void conn_in_resume(void *ctx);                           /* memory was given back */
 void conn_in_stall(struct timer *t, void *ctx);           /* cs->stall */
+void conn_in_pace(struct timer *t, void *ctx);            /* cs->pace */
+void conn_in_end_pass(struct conn *cn);                   /* its large frame is whole, or no more */
 
 /* conn_out.c */
 void conn_out_send_all(struct turn_task *task, void *ctx); /* cs->send_task */

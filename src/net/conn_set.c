@@ -95,7 +95,8 @@ static void on_idle(struct timer *t, void *ctx)
         if (loop_mono_ns(cs->loop) - cn->active_ns < idle_ns) {
             break;
         }
-        if (cn->started > 0 && cn->out.bytes == 0) {
+        bool is_waiting = cn->started > 0 || list_is_linked(&cn->waiting);
+        if (is_waiting && cn->out.bytes == 0) {
             conn_touch(cn); /* it waits for us */
             continue;
         }
@@ -143,6 +144,8 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     list_init(&cs->dirty);
     list_init(&cs->dirty_late);
     list_init(&cs->waiting);
+    list_init(&cs->queued);
+    list_init(&cs->passing);
     list_init(&cs->dying);
     list_init(&cs->released);
     turn_task_init(&cs->pump_task, TURN_APPEND, conn_in_pump_all, cs);
@@ -150,6 +153,7 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     turn_task_init(&cs->free_task, TURN_FREE, run_free, cs);
     timer_init(&cs->idle, on_idle, cs);
     timer_init(&cs->stall, conn_in_stall, cs);
+    timer_init(&cs->pace, conn_in_pace, cs);
     timer_init(&cs->slow, conn_out_slow, cs);
     conn_memory_waiter_init(&cs->waiter, op->memory, lp, conn_in_resume, cs);
     if (op->metrics != NULL) {
@@ -188,6 +192,7 @@ struct conn_set *conn_set_free(struct conn_set *cs)
     turn_task_cancel(&cs->free_task);
     timers_disarm(loop_timers(cs->loop), &cs->idle);
     timers_disarm(loop_timers(cs->loop), &cs->stall);
+    timers_disarm(loop_timers(cs->loop), &cs->pace);
     timers_disarm(loop_timers(cs->loop), &cs->slow);
     blob_unref(cs->shared);
     blob_unref(cs->out);

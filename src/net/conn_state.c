@@ -163,6 +163,7 @@ void conn_end(struct conn *cn, enum conn_end reason)
     list_remove(&cn->ready);
     list_remove(&cn->dirty);
     list_remove(&cn->waiting);
+    conn_in_end_pass(cn);
     timers_disarm(loop_timers(cs->loop), &cn->mute);
     timers_disarm(loop_timers(cs->loop), &cn->linger);
     cn->in = blob_unref(cn->in);

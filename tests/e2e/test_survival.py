@@ -469,6 +469,84 @@ def test_a_promise_of_100_megabytes_costs_nothing(env):
         assert grown < 64 << 10, f'{grown} KiB more'
 
 
+def produce_at_once(broker, topic, data, count):
+    """So many connections send it at the same time; the errors."""
+    errors = []
+
+    def one():
+        try:
+            with client(broker, timeout=60) as c:
+                c.produce(topic, 0, data)
+        except (OSError, Refused) as error:
+            errors.append(repr(error))
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_requests_beyond_the_memory_for_them_wait(env):
+    """queued.max.request.bytes and jackdaw.memory.max as low as they may be: lone requests of any size, and many at
+    once, are all served."""
+    for overrides in (['queued.max.request.bytes=1000000', 'socket.request.max.bytes=1000000'],
+                      ['jackdaw.memory.max=400000', 'socket.request.max.bytes=1000000']):
+        with env.broker(*overrides) as broker:
+            with client(broker) as c:
+                c.create_topic('t')
+            sent = 0
+            for size in (100000, 400000, 530000, 999000):
+                with client(broker) as c:
+                    expect(c.produce('t', 0, batch([b'v' * size])), sent, f'{size} bytes')
+                sent += 1
+            for size, count in ((600000, 20), (100000, 50), (20000, 100)):
+                expect(produce_at_once(broker, 't', batch([b'v' * size]), count), [], f'{count} x {size} bytes')
+                sent += count
+            with client(broker) as c:
+                expect(c.list_offset('t', 0, -1)[2], sent)
+            expect('closed a connection' in broker.log(), False, broker.log())
+            expect('jackdaw.memory.max=400000 is below socket.request.max.bytes' in broker.log(),
+                   'jackdaw' in overrides[0])
+
+
+def test_large_requests_pass_those_who_promise_and_drip(env):
+    """Fifty connections have sent 80 KB of 100 MB and go on by a byte: a megabyte passes, and goes on doing so."""
+    with env.broker('jackdaw.memory.max=134217728') as broker, client(broker, timeout=60) as good:
+        good.create_topic('t')
+        stop = threading.Event()
+        liars = []
+        for _ in range(50):
+            s = socket.create_connection((broker.host, broker.port))
+            s.sendall(b'\x06\x40\0\0' + b'\0\0\0\x08' + b'x' * 80000)
+            liars.append(s)
+
+        def drip():
+            while not stop.wait(0.1):
+                for s in liars:
+                    try:
+                        s.send(b'x')
+                    except OSError:
+                        pass
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            small, large = batch([b'v']), batch([os.urandom(900000)])
+            began = time.monotonic()
+            with client(broker) as other:
+                for _ in range(50):
+                    other.produce('t', 0, small)
+            assert time.monotonic() - began < 3, 'small requests wait'
+            for _ in range(5):
+                good.produce('t', 0, large)
+        finally:
+            stop.set()
+            thread.join()
+        assert 'had all but stopped inside a request' in broker.log(), broker.log()
+        for s in liars:
+            s.close()
+
+
 def test_retention_deletes_and_the_log_start_survives_a_kill(env):
     """Small segments and retention.bytes; the oldest records go, reading starts at the new start, also after a kill.
 

@@ -1,8 +1,7 @@
 /*
  * Connections, one thread, the loop turned by hand (net_peer.h): frames however they are cut, order
- * of answers, hold and close, bad lengths, bounds, memory that grows with the bytes that have come,
- * budgets, idle and mute by a clock under test control, answers from files by sendfile and through
- * memory.
+ * of answers, hold and close, bad lengths, bounds, idle and mute by a clock under test control,
+ * answers from files by sendfile and through memory.
  */
 #include "base/base.h"
 
@@ -255,171 +254,6 @@ static void the_largest_frame_is_taken(void **state)
     mem_free(bytes);
     close(fd);
     world_release(&wd);
-}
-
-static void memory_grows_with_what_has_come_not_with_what_was_promised(void **state)
-{
-    (void)state;
-    struct world wd;
-    struct mem_budget budget = {.max = 0};
-    world_init(&wd, true);
-    wd.options.request_bytes_max = 100 << 20;
-    wd.options.memory = conn_memory_new(&budget, NULL);
-    world_start(&wd);
-    enum {
-        LIARS = 50
-    };
-    int fds[LIARS];
-    uint8_t head[4];
-    store_be32(head, 100 << 20);
-    for (size_t i = 0; i < LIARS; i++) {
-        fds[i] = world_connect(&wd);
-        peer_send(fds[i], head, 4);
-    }
-    world_turn(&wd);
-    assert_in_range(atomic_load(&budget.used), 0, LIARS * 512 + 65536);
-    /* 200,000 bytes of one: at most twice that. */
-    uint8_t *bytes = mem_zalloc(1000);
-    for (int i = 0; i < 200; i++) {
-        peer_send(fds[0], bytes, 1000);
-        loop_turn(wd.loop, false);
-        assert_in_range(atomic_load(&budget.used), 0, 2 * 1000 * (i + 1) + LIARS * 512 + 2 * 65536);
-    }
-    mem_free(bytes);
-    for (size_t i = 0; i < LIARS; i++) {
-        close(fds[i]);
-    }
-    world_turn(&wd);
-    assert_int_equal(atomic_load(&budget.used), 0);
-    struct conn_memory *cm = wd.options.memory;
-    world_release(&wd);
-    conn_memory_free(cm);
-}
-
-static void an_idle_connection_holds_no_memory(void **state)
-{
-    (void)state;
-    struct world wd;
-    struct mem_budget budget = {.max = 0};
-    world_init(&wd, true);
-    wd.options.memory = conn_memory_new(&budget, NULL);
-    world_start(&wd);
-    int fd = world_connect(&wd);
-    for (int i = 0; i < 10; i++) {
-        peer_send_frame(fd, "A");
-        world_turn(&wd);
-        peer_expect_frame(fd, "A");
-        assert_int_equal(atomic_load(&budget.used), 0);
-    }
-    peer_send(fd, "\0\0", 2); /* the beginning of a length costs the smallest piece */
-    world_turn(&wd);
-    assert_int_equal(atomic_load(&budget.used), 512);
-    close(fd);
-    struct conn_memory *cm = wd.options.memory;
-    world_release(&wd);
-    conn_memory_free(cm);
-}
-
-static void without_memory_reading_stops_and_goes_on_when_some_is_given_back(void **state)
-{
-    (void)state;
-    struct world wd;
-    struct mem_budget budget = {.max = 3 * 65536};
-    struct mem_budget queued = {.max = 10 * 65536};
-    world_init(&wd, true);
-    wd.options.memory = conn_memory_new(&budget, &queued);
-    world_start(&wd);
-    /* Each parked request of this size keeps a shared blob to itself. */
-    enum {
-        BYTES = 60000,
-        PEERS = 6
-    };
-    int fds[PEERS];
-    uint8_t *bytes = mem_alloc(BYTES + 4);
-    memset(bytes, 'P', BYTES + 4);
-    store_be32(bytes, BYTES);
-    for (size_t i = 0; i < PEERS; i++) {
-        fds[i] = world_connect(&wd);
-        peer_send(fds[i], bytes, BYTES + 4);
-        world_turn(&wd);
-    }
-    size_t before = wd.frames;
-    assert_true(before >= 2 && before < PEERS);
-    assert_true(atomic_load(&budget.used) <= budget.max);
-    while (wd.frames < PEERS) {
-        size_t now = wd.frames;
-        assert_true(wd.parked_count > 0);
-        world_answer(wd.parked[0]);
-        world_turn(&wd);
-        assert_true(wd.frames > now); /* each return lets somebody go on */
-        assert_true(atomic_load(&budget.used) <= budget.max);
-    }
-    while (wd.parked_count > 0) {
-        world_answer(wd.parked[0]);
-    }
-    world_turn(&wd);
-    for (size_t i = 0; i < PEERS; i++) {
-        assert_int_equal(recv(fds[i], bytes, BYTES + 4, MSG_DONTWAIT), BYTES + 4);
-        close(fds[i]);
-    }
-    mem_free(bytes);
-    struct conn_memory *cm = wd.options.memory;
-    world_release(&wd);
-    assert_int_equal(atomic_load(&budget.used), 0);
-    assert_int_equal(atomic_load(&queued.used), 0);
-    conn_memory_free(cm);
-}
-
-static void stalled_large_frames_end_when_others_wait_and_small_requests_go_on(void **state)
-{
-    (void)state;
-    struct world wd;
-    struct mem_budget budget = {.max = 4 << 20};
-    world_init(&wd, true);
-    wd.options.request_bytes_max = 100 << 20;
-    wd.options.memory = conn_memory_new(&budget, NULL);
-    world_start(&wd);
-    enum {
-        LIARS = 20,
-        CHUNK = 50000
-    };
-    int fds[LIARS];
-    uint8_t *bytes = mem_zalloc(CHUNK);
-    store_be32(bytes, 100 << 20);
-    for (size_t i = 0; i < LIARS; i++) {
-        fds[i] = world_connect(&wd);
-    }
-    for (int round = 0; round < 8; round++) {
-        for (size_t i = 0; i < LIARS; i++) {
-            IGNORE(send(fds[i], bytes, CHUNK, MSG_DONTWAIT | MSG_NOSIGNAL) < 0); /* full: fine */
-            world_turn(&wd);
-        }
-        memset(bytes, 0, 4);
-    }
-    assert_in_range(atomic_load(&budget.used), 2 << 20, 4 << 20);
-    int good = world_connect(&wd);
-    peer_send_frame(good, "A small");
-    world_turn(&wd);
-    peer_expect_frame(good, "A small");
-    assert_int_equal(wd.closed, 0);
-    for (int i = 0; i < 100 && atomic_load(&budget.used) > 1 << 20; i++) {
-        simclock_advance(&wd.sc, 500);
-        world_turn(&wd);
-    }
-    assert_true(atomic_load(&budget.used) <= budget.max - budget.max / 4);
-    assert_true(wd.closed > 0);
-    assert_true(world_metric(&wd, "net_closed_memory") > 0);
-    peer_send_frame(good, "A still here");
-    world_turn(&wd);
-    peer_expect_frame(good, "A still here");
-    for (size_t i = 0; i < LIARS; i++) {
-        close(fds[i]);
-    }
-    close(good);
-    mem_free(bytes);
-    struct conn_memory *cm = wd.options.memory;
-    world_release(&wd);
-    conn_memory_free(cm);
 }
 
 static void started_requests_are_bounded(void **state)
@@ -797,10 +631,6 @@ int main(void)
         cmocka_unit_test(requests_of_a_dead_connection_are_abandoned_and_still_answered),
         cmocka_unit_test(lengths_that_are_not_allowed_close_at_once_with_one_line),
         cmocka_unit_test(the_largest_frame_is_taken),
-        cmocka_unit_test(memory_grows_with_what_has_come_not_with_what_was_promised),
-        cmocka_unit_test(an_idle_connection_holds_no_memory),
-        cmocka_unit_test(without_memory_reading_stops_and_goes_on_when_some_is_given_back),
-        cmocka_unit_test(stalled_large_frames_end_when_others_wait_and_small_requests_go_on),
         cmocka_unit_test(started_requests_are_bounded),
         cmocka_unit_test(a_turn_takes_a_bounded_part_of_one_connection),
         cmocka_unit_test(a_peer_that_does_not_read_is_not_read),

@@ -493,8 +493,8 @@ static void two_loops_share_memory_and_lose_no_wake_up(void **state)
     enum {
         CLIENTS = 8
     };
-    static const size_t sizes[CLIENTS] = {10, 100, 40000, 40000, 60000, 150000, 150000, 100000};
-    struct mem_budget budget = {.max = 800000};
+    static const size_t sizes[CLIENTS] = {10, 100, 40000, 40000, 60000, 150000, 300000, 100000};
+    struct mem_budget budget = {.max = 300000};
     struct conn_memory *cm = conn_memory_new(&budget, NULL);
     struct world worlds[2];
     struct conn_set *sets[2];

@@ -32,14 +32,14 @@
 #include <sched.h>
 #include <sys/resource.h>
 
-#define IO_THREADS_LEAST     8  /* where there are as many cores */
-#define DESCRIPTORS_RESERVE  64 /* for everything that is neither a connection nor a segment */
+#define IO_THREADS_LEAST     8   /* where there are as many cores */
+#define DESCRIPTORS_RESERVE  64  /* for everything that is neither a connection nor a segment */
+#define DESCRIPTORS_FILES    128 /* of the limit belong to files, a quarter of a low one */
 #define KAFKA_RECEIVE_BUFFER 102400
 #define ANSWERS_BYTES_MAX    (INT64_C(32) << 20) /* then slow readers go */
 #define FETCH_SESSIONS_BYTES (INT64_C(32) << 20)
 #define FETCH_SHARDED_SLOTS  256
 #define PARKED_BYTES_MAX     (INT64_C(32) << 20) /* then fetches do not wait */
-#define FD_CACHE_LEAST       64
 #define FD_CACHE_MOST        4096
 
 struct server {
@@ -51,6 +51,8 @@ struct server {
     struct control *control;     /* owned; NULL: it could not be made */
     void (*fatal)(void *ctx);
     void *fatal_ctx;
+    int connections_end; /* the first descriptor that is no connection's */
+    size_t files_kept;   /* open, whatever connections want */
     bool is_started;
     bool background_runs;
     size_t ios_started;
@@ -80,7 +82,21 @@ static size_t raise_descriptors(struct logger *logger)
                  err_text(-errno));
         limit.rlim_cur = had;
     }
-    return limit.rlim_cur > 1000000 ? 1000000 : (size_t)limit.rlim_cur;
+    return limit.rlim_cur > INT32_MAX ? INT32_MAX : (size_t)limit.rlim_cur;
+}
+
+/* The last descriptors are not for connections, and the last third of these is not for segments
+ * that stay open, but for what is opened in passing: indexes, snapshots, checkpoints, directories.
+ * So appends, segment rolls and new topics go on however many connections there are. */
+static void divide_descriptors(struct server *sv, size_t descriptors)
+{
+    size_t files = min_size(DESCRIPTORS_FILES, descriptors / 4);
+    size_t passing = files / 3;
+    size_t cached = descriptors > DESCRIPTORS_RESERVE ? (descriptors - DESCRIPTORS_RESERVE) / 2 : 1;
+    sv->connections_end = (int)(descriptors - files);
+    sv->files_kept = files - passing;
+    sv->br.fds = fd_cache_new(sv->br.fs, min_size(max_size(cached, sv->files_kept), FD_CACHE_MOST));
+    fd_cache_limit(sv->br.fds, (int)(descriptors - passing));
 }
 
 /* A thread for each core, some even where num.network.threads asks for fewer: it decides how many
@@ -127,8 +143,7 @@ int server_new(struct config *config,
     br->bad_frames =
         metrics_counter(&br->metrics, "requests_bad_frames", "frames that ended their connection");
     size_t descriptors = raise_descriptors(logger);
-    size_t cached = descriptors > DESCRIPTORS_RESERVE ? (descriptors - DESCRIPTORS_RESERVE) / 2 : 1;
-    br->fds = fd_cache_new(fs, min_size(max_size(cached, FD_CACHE_LEAST), FD_CACHE_MOST));
+    divide_descriptors(sv, descriptors);
     br->env = mem_zalloc(sizeof(*br->env));
     *br->env = (struct plog_env){
         .fs = fs,
@@ -298,6 +313,13 @@ static int receive_buffer_bytes(const struct config *c)
     return bytes == KAFKA_RECEIVE_BUFFER ? -1 : (int)bytes;
 }
 
+/* Connections want descriptors: files that wait for their next use give some. */
+static bool make_room(void *ctx)
+{
+    struct server *sv = ctx;
+    return fd_cache_make_room(sv->br.fds, sv->files_kept);
+}
+
 static int bind_one(struct server *sv,
                     const struct config_listener *cl,
                     size_t index,
@@ -313,6 +335,9 @@ static int bind_one(struct server *sv,
         .backlog = (int)config_get_int(br->config, "socket.listen.backlog.size"),
         .send_buffer_bytes = (int)config_get_int(br->config, "socket.send.buffer.bytes"),
         .receive_buffer_bytes = receive_buffer_bytes(br->config),
+        .descriptors_max = sv->connections_end,
+        .make_room = make_room,
+        .make_room_ctx = sv,
         .limits = sv->limits,
         .metrics = &br->metrics,
         .tag = bl,

@@ -129,6 +129,26 @@ static void admit(struct listener *ls, int fd, const struct conn_peer *peer)
     hand_over(ls, fd, peer, sets_max);
 }
 
+static void tell_shed(struct listener *ls)
+{
+    metric_add(ls->shed, 1);
+    uint32_t left_out = 0;
+    if (may_log(ls, &ls->shed_limit, &left_out)) {
+        LOG_WARN(loop_logger(ls->loop), FAC_NET,
+                 "out of file descriptors: new connections are closed, the others go on: "
+                 "port=%u similar_lines_left_out=%u",
+                 (unsigned)ls->port, left_out);
+    }
+}
+
+/* The system gives the lowest number that is free: all below it are in use. */
+static bool is_beyond(const struct listener *ls, int fd)
+{
+    const struct listener_options *op = &ls->options;
+    return op->descriptors_max > 0 && fd >= op->descriptors_max &&
+           !(op->make_room != NULL && op->make_room(op->make_room_ctx));
+}
+
 /* No descriptor is left: the reserve makes room for one moment, so that the newcomer is told.
  * Returns 1, 0 when nobody was waiting (the kernel looks for a descriptor before it looks for a
  * connection), or -errno. */
@@ -141,14 +161,7 @@ static int shed_one(struct listener *ls)
     int result = fd >= 0 ? 1 : errno == EAGAIN ? 0 : -errno;
     if (fd >= 0) {
         IGNORE(close(fd)); /* nothing was sent */
-        metric_add(ls->shed, 1);
-        uint32_t left_out = 0;
-        if (may_log(ls, &ls->shed_limit, &left_out)) {
-            LOG_WARN(loop_logger(ls->loop), FAC_NET,
-                     "out of file descriptors: new connections are closed, the others go on: "
-                     "port=%u similar_lines_left_out=%u",
-                     (unsigned)ls->port, left_out);
-        }
+        tell_shed(ls);
     }
     ls->reserve_fd = open_reserve();
     return result;
@@ -207,7 +220,10 @@ static void accept_some(struct listener *ls)
         }
         struct conn_peer peer = {.len = sizeof(peer.addr)};
         int fd = accept4(ls->fd, &peer.addr.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
+        if (fd >= 0 && is_beyond(ls, fd)) {
+            IGNORE(close(fd)); /* nothing was sent */
+            tell_shed(ls);
+        } else if (fd >= 0) {
             admit(ls, fd, &peer);
         } else if (!accept_failed(ls)) {
             return;

@@ -8,8 +8,10 @@
  *   max.connections                 above it accepting stops until a connection ends (they wait in
  * the backlog) max.connections.per.ip          above it the newcomer is closed; overrides
  * "127.0.0.1:3,::1:5" by address max.connection.creation.rate    above it accepting pauses Out of
- * descriptors (EMFILE, ENFILE) a reserve descriptor is given up for a moment to accept and close
- * the newcomer: the old connections go on, the newcomer is told at once, nothing spins.
+ * descriptors newcomers are closed: the old connections go on, the newcomer is told at once,
+ * nothing spins. That is where only those are left that belong to files (descriptors_max), and,
+ * where even these have gone (EMFILE, ENFILE), with a reserve that is given up for the moment of an
+ * accept.
  *
  * Threads: conn_limits from any thread; a listener on its loop's thread, or before the loops run
  * and after.
@@ -48,11 +50,14 @@ struct conn_share_rules {
 void conn_share_set(struct conn_share *sh, const struct conn_share_rules *rules);
 
 struct listener_options {
-    const char *host;           /* an address or a name; "" or NULL: all, IPv6 and IPv4 */
-    uint16_t port;              /* 0: any */
-    int backlog;                /* socket.listen.backlog.size; <= 0: 50 */
-    int send_buffer_bytes;      /* socket.send.buffer.bytes; <= 0: the system's */
-    int receive_buffer_bytes;   /* socket.receive.buffer.bytes; <= 0: the system's */
+    const char *host;             /* an address or a name; "", "::" or NULL: all, IPv6 and IPv4 */
+    uint16_t port;                /* 0: any */
+    int backlog;                  /* socket.listen.backlog.size; <= 0: 50 */
+    int send_buffer_bytes;        /* socket.send.buffer.bytes; <= 0: the system's */
+    int receive_buffer_bytes;     /* socket.receive.buffer.bytes; <= 0: the system's */
+    int descriptors_max;          /* a newcomer with this number or above is closed; 0: none is */
+    bool (*make_room)(void *ctx); /* gives up descriptors instead, false: none; may be NULL */
+    void *make_room_ctx;
     struct conn_limits *limits; /* borrowed; NULL: none */
     struct metrics *metrics;    /* borrowed; NULL: none */
     void *tag;                  /* conn_tag of its connections */

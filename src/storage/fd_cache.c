@@ -15,6 +15,11 @@ struct fd_cache {
     struct list slots; /* struct fd_slot, the most recently used at the end */
     size_t count;
     size_t max;
+    int descriptor_max; /* 0: none */
+};
+
+enum {
+    EVICTED_MAX = 16, /* at once */
 };
 
 struct fd_cache *fd_cache_new(struct fs *fs, size_t max)
@@ -25,6 +30,11 @@ struct fd_cache *fd_cache_new(struct fs *fs, size_t max)
     fc->fs = fs;
     fc->max = max_size(max, 1);
     return fc;
+}
+
+void fd_cache_limit(struct fd_cache *fc, int descriptor_max)
+{
+    fc->descriptor_max = descriptor_max;
 }
 
 struct fd_cache *fd_cache_free(struct fd_cache *fc)
@@ -92,8 +102,12 @@ int fd_cache_get(struct fd_cache *fc,
         return err;
     }
     struct fs_file *old = NULL;
+    /* The system gives the lowest number that is free: only few are left. */
+    bool is_last = fc->descriptor_max > 0 && file->fd >= fc->descriptor_max;
     lock_take(&fc->lock);
-    if (slot->file == NULL) {
+    if (slot->file == NULL && is_last) {
+        old = fc->count > 0 ? evict_locked(fc) : NULL; /* so that there is room the next time */
+    } else if (slot->file == NULL) {
         if (fc->count >= fc->max) {
             old = evict_locked(fc);
         }
@@ -105,6 +119,21 @@ int fd_cache_get(struct fd_cache *fc,
     fs_file_unref(old);
     *ret = file;
     return 0;
+}
+
+bool fd_cache_make_room(struct fd_cache *fc, size_t keep)
+{
+    struct fs_file *old[EVICTED_MAX];
+    size_t count = 0;
+    lock_take(&fc->lock);
+    while (count < EVICTED_MAX && fc->count > keep) {
+        old[count++] = evict_locked(fc);
+    }
+    lock_give(&fc->lock);
+    for (size_t i = 0; i < count; i++) {
+        fs_file_unref(old[i]);
+    }
+    return count > 0;
 }
 
 void fd_cache_drop(struct fd_cache *fc, struct fd_slot *slot)

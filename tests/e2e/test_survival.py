@@ -431,6 +431,39 @@ def test_out_of_descriptors_it_keeps_old_connections_and_recovers(env):
         expect(good.produce('another', 0, batch([b'v'])), 0)
 
 
+def test_files_keep_their_share_of_the_descriptors(env):
+    """A hard limit of 256 and 240 idle connections: on an old connection segments roll, retention deletes, topics and
+    their files are made, and what was written is read."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    overrides = ['log.retention.check.interval.ms=100', 'log.initial.task.delay.ms=100', 'log.segment.delete.delay.ms=0',
+                 'metadata.log.max.record.bytes.between.snapshots=1']
+    with env.broker(*overrides, limits=limit) as broker, client(broker) as good:
+        good.create_topic('t', 1, {'segment.bytes': '1048576', 'retention.bytes': '3000000'})
+        good.produce('t', 0, batch([b'v']))
+        crowd = []
+        for _ in range(240):
+            s = socket.socket()
+            s.settimeout(2)
+            crowd.append(s)
+            s.connect((broker.host, broker.port))
+        wait_until(lambda: 'out of file descriptors' in broker.log(), 'newcomers are closed')
+        assert len(os.listdir(f'/proc/{broker.pid}/fd')) < 210, 'the share of files is used up'
+        data = batch([os.urandom(100000)])
+        for i in range(60):
+            expect(good.produce('t', 0, data), i + 1)
+        wait_until(lambda: good.list_offset('t', 0, -2)[2] > 0, 'retention deletes')
+        for k in range(60):
+            good.create_topic(f'more-{k}', 2)
+            for p in range(2):
+                expect(good.produce(f'more-{k}', p, batch([b'v'])), 0)
+        start = good.list_offset('t', 0, -2)[2]
+        expect(len(good.read_all('t', 0, start)), 61 - start)
+        for s in crowd:
+            s.close()
+
+
 def test_many_partitions_with_few_descriptors(env):
     """1,000 partitions are written and read under a hard limit of 256 descriptors, also after a kill."""
     def limit():

@@ -407,6 +407,81 @@ static void without_descriptors_newcomers_are_closed_and_the_old_go_on(void **st
     assert_int_equal(WEXITSTATUS(status), 7);
 }
 
+struct cellar {
+    int files[3]; /* with the lowest descriptors */
+    size_t count;
+    size_t asked;
+};
+
+static bool give_one(void *ctx)
+{
+    struct cellar *cr = ctx;
+    cr->asked++;
+    if (cr->count > 0) {
+        close(cr->files[--cr->count]);
+        return true;
+    }
+    return false;
+}
+
+/* Not until all are gone: those from descriptors_max on are left to others. */
+static void the_last_descriptors_are_left_to_files_which_give_some_of_theirs(void **state)
+{
+    (void)state;
+    enum {
+        CLIENTS = 10
+    };
+    struct world wd;
+    world_init(&wd, true);
+    world_start(&wd);
+    struct conn_set *sets[1] = {wd.set};
+    struct cellar cr = {.count = 0};
+    struct listener_options options = {
+        .host = "127.0.0.1",
+        .metrics = &wd.metrics,
+        .make_room = give_one,
+        .make_room_ctx = &cr,
+    };
+    while (cr.count < ARRAY_LEN(cr.files)) {
+        cr.files[cr.count++] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    int fds[CLIENTS];
+    for (size_t i = 0; i < CLIENTS; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    }
+    int first = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(first);
+    options.descriptors_max = first + 3 + 2; /* three are the listener's, then two connections */
+    struct listener *ls;
+    assert_int_equal(listener_new(wd.loop, &options, &ls), 0);
+    listener_start(ls, sets, 1);
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(next);
+    size_t direct = (size_t)(options.descriptors_max - next);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(listener_port(ls))};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        assert_int_equal(connect(fds[i], (struct sockaddr *)(void *)&to, sizeof(to)), 0);
+        world_turn(&wd);
+    }
+    /* One with the number at the bound for each file that went; its number is free for the next. */
+    size_t served = direct + 3 + 3;
+    assert_int_equal(wd.opened, served);
+    assert_int_equal(world_metric(&wd, "net_shed"), CLIENTS - served);
+    assert_int_equal(wd.lines, 1);
+    assert_non_null(strstr(wd.line, "out of file descriptors"));
+    for (size_t i = 0; i < CLIENTS; i++) {
+        if (i >= served) {
+            peer_expect_end(fds[i]);
+        } else {
+            close(fds[i]);
+        }
+    }
+    listener_free(ls);
+    world_turn(&wd);
+    world_release(&wd);
+}
+
 static void a_large_answer_reaches_a_slow_reader_over_tcp(void **state)
 {
     (void)state;
@@ -547,6 +622,7 @@ int main(void)
         cmocka_unit_test(a_listener_has_a_rate_of_its_own),
         cmocka_unit_test(above_the_rate_accepting_pauses),
         cmocka_unit_test(without_descriptors_newcomers_are_closed_and_the_old_go_on),
+        cmocka_unit_test(the_last_descriptors_are_left_to_files_which_give_some_of_theirs),
         cmocka_unit_test(two_loops_share_memory_and_lose_no_wake_up),
         cmocka_unit_test(a_large_answer_reaches_a_slow_reader_over_tcp),
     };

@@ -2,6 +2,8 @@
  * counted; one whose file is in use while it is pushed out. */
 #include "storage/fd_cache.h"
 
+#include <unistd.h>
+
 #include "storage_world.h"
 
 static void the_least_recently_used_file_is_closed_first(void **state)
@@ -65,11 +67,74 @@ static void without_descriptors_it_gives_up_its_own(void **state)
     world_release(&w);
 }
 
+static void descriptors_are_given_to_who_needs_them(void **state)
+{
+    (void)state;
+    struct world w;
+    struct fd_slot slots[40] = {0};
+    world_init(&w);
+    struct fd_cache *fc = fd_cache_new(w.env.fs, 100);
+    for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
+        char path[32];
+        struct fs_file *f;
+        snprintf(path, sizeof(path), "data/%zu", i);
+        assert_int_equal(fd_cache_get(fc, &slots[i], path, FS_WRITE | FS_CREATE, &f), 0);
+        fs_file_unref(f);
+    }
+    assert_true(fd_cache_make_room(fc, 10)); /* some at once */
+    assert_in_range(fd_cache_count(fc), 11, 39);
+    while (fd_cache_make_room(fc, 10)) {
+    }
+    assert_int_equal(fd_cache_count(fc), 10);
+    for (size_t i = 0; i < ARRAY_LEN(slots); i++) { /* the last used stay */
+        struct fs_file *f = fd_cache_try(fc, &slots[i]);
+        assert_int_equal(f != NULL, i >= ARRAY_LEN(slots) - 10);
+        fs_file_unref(f);
+        fd_cache_drop(fc, &slots[i]);
+    }
+    fd_cache_free(fc);
+    world_release(&w);
+}
+
+/* On the real system, for its numbers. */
+static void the_last_descriptors_are_not_kept(void **state)
+{
+    (void)state;
+    struct fs fs;
+    struct fd_slot slots[20] = {0};
+    size_t kept = 0;
+    fs_init_system(&fs);
+    int next = dup(0);
+    assert_true(next >= 0);
+    close(next);
+    struct fd_cache *fc = fd_cache_new(&fs, 100);
+    fd_cache_limit(fc, next + 5);
+    for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
+        struct fs_file *f;
+        assert_int_equal(fd_cache_get(fc, &slots[i], "/dev/null", FS_READ, &f), 0);
+        bool is_last = f->fd >= next + 5;
+        fs_file_unref(f);
+        assert_in_range(fd_cache_count(fc), min_size(i + 1, 4), 5);
+        f = fd_cache_try(fc, &slots[i]);
+        assert_int_equal(f == NULL, is_last);
+        fs_file_unref(f);
+        kept += !is_last;
+    }
+    assert_in_range(kept, 10, 13); /* one in two when all are taken */
+    for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
+        fd_cache_drop(fc, &slots[i]);
+    }
+    fd_cache_free(fc);
+    fs_release_system(&fs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_least_recently_used_file_is_closed_first),
         cmocka_unit_test(without_descriptors_it_gives_up_its_own),
+        cmocka_unit_test(descriptors_are_given_to_who_needs_them),
+        cmocka_unit_test(the_last_descriptors_are_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 
+#include <arpa/inet.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -254,6 +255,14 @@ static void on_pause_end(struct timer *t, void *ctx)
     resume(ctx);
 }
 
+/* As Java has it: the unspecified address of IPv6, however it is written, means both families. */
+static bool is_any_host(const char *host)
+{
+    struct in6_addr v6;
+    return host == NULL || host[0] == '\0' ||
+           (inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&v6));
+}
+
 static int set_options(int fd, const struct listener_options *options, int family)
 {
     int one = 1;
@@ -262,7 +271,7 @@ static int set_options(int fd, const struct listener_options *options, int famil
         return -errno;
     }
     /* All addresses means both families by one socket. */
-    bool is_any = options->host == NULL || options->host[0] == '\0';
+    bool is_any = is_any_host(options->host);
     if (family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, is_any ? &off : &one, sizeof(one)) < 0) {
         return -errno;
@@ -309,7 +318,7 @@ static int bind_host(struct listener *ls)
         .ai_socktype = SOCK_STREAM,
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
     };
-    bool is_any = host == NULL || host[0] == '\0';
+    bool is_any = is_any_host(host);
     snprintf(port, sizeof(port), "%u", (unsigned)ls->options.port);
     struct addrinfo *found = NULL;
     if (getaddrinfo(is_any ? NULL : host, port, &hints, &found) != 0) {

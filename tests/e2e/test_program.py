@@ -7,7 +7,7 @@ import struct
 import tempfile
 
 from lib.checks import Skip, client, expect, expect_all, wait_until, write
-from lib.protocol import Refused, array, batch, text
+from lib.protocol import Client, Refused, array, batch, text
 
 MARKERS = ('<!-- apis: made by `jackdaw apis` -->', '<!-- end of apis -->')
 
@@ -89,6 +89,22 @@ def test_serves_ipv6(env):
             expect((host, port), ('::1', broker.port))
             c.create_topic('six')
             expect(c.produce('six', 0, batch([b'v'])), 0)
+
+
+def test_all_addresses_of_ipv6_are_those_of_ipv4_too(env):
+    """As with Java: a listener on [::], and one without a host, serve 127.0.0.1 and ::1."""
+    for host in ('[::]', ''):
+        overrides = [f'listeners=PLAINTEXT://{host}:0', 'advertised.listeners=PLAINTEXT://localhost:9092']
+        with env.broker(*overrides, listen=None) as broker:
+            for address in ('127.0.0.1', '::1'):
+                try:
+                    c = Client(address, broker.port)
+                except OSError as error:
+                    if address == '::1':
+                        raise Skip('no IPv6 here') from error
+                    raise
+                with c:
+                    c.api_versions()
 
 
 def test_ports_file_names_every_listener(env):

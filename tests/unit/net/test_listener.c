@@ -93,9 +93,8 @@ static void both_families_are_served_and_peers_have_names(void **state)
         bool has_v4;
         bool has_v6;
     } rows[] = {
-        {"127.0.0.1", true, false},
-        {"::1", false, true},
-        {"", true, true},
+        {"127.0.0.1", true, false}, {"::1", false, true},   {"", true, true},
+        {"::", true, true},         {"0:0::0", true, true}, {"0.0.0.0", true, false},
     };
     int probe = socket(AF_INET6, SOCK_STREAM, 0);
     struct sockaddr_in6 local = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};

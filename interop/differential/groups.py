@@ -31,7 +31,7 @@ class Groups:
         if self.members.get(name, (0, 0, False))[2]:
             return
         version = s.rng.randint(*VERSIONS['JoinGroup'])
-        body = {'groupId': name, 'sessionTimeoutMs': 60000, 'rebalanceTimeoutMs': 5000, 'memberId': '',
+        body = {'groupId': name, 'sessionTimeoutMs': 60000, 'rebalanceTimeoutMs': 2000, 'memberId': '',
                 'protocolType': 'consumer', 'protocols': [METADATA]}
         known = self.members.get(name)
         if known is not None:

@@ -83,6 +83,16 @@ struct group *group_add_consumer(struct shard *sh, struct str id)
     return g;
 }
 
+void group_add_unwritten(struct shard *sh, struct str id)
+{
+    group_add_classic(sh, id)->seen_from = sh->records_count + 1;
+}
+
+bool group_is_seen(const struct shard *sh, const struct group *g)
+{
+    return sh->records_count >= g->seen_from;
+}
+
 void group_remove(struct shard *sh, struct group *g)
 {
     g->ops->release(g);

@@ -3,7 +3,7 @@
  * group that has committed offsets and no members is an empty classic one without a protocol type
  * ("simple").
  *
- * Owner: the shard; a group lives from the first record or soft member until its tombstone.
+ * Owner: the shard; a group lives from the first record, soft member or commit until its tombstone.
  */
 #ifndef COORD_GROUP_H
 #define COORD_GROUP_H
@@ -34,6 +34,7 @@ struct group {
     struct group_offsets *offsets; /* owned by offsets.c; NULL: it has none */
     struct story *story;           /* owned; NULL: nothing has been told */
     int64_t charged;               /* bytes of the group itself */
+    uint64_t seen_from;            /* records_count from which readers see it (group_is_seen) */
 };
 
 /* What a kind does for its groups: classic_ops.c and consumer_ops.c. The answers are described at
@@ -94,6 +95,11 @@ must_check bool group_has_room(struct shard *sh, struct str id);
 /* A new classic group, Empty, without a protocol type; the name must be free. */
 struct group *group_add_classic(struct shard *sh, struct str id);
 struct group *group_add_consumer(struct shard *sh, struct str id);
+/* A classic group that a commit has made without writing anything, since all its metadata was
+ * refused. Requests that may write find it at once; those that only read (list, describe) see what
+ * the log's last record has made permanent: from the next record of the shard on. */
+void group_add_unwritten(struct shard *sh, struct str id);
+bool group_is_seen(const struct shard *sh, const struct group *g);
 /* Takes it out of the shard and frees it (nobody may be parked; timers are disarmed). Its offsets
  * must be gone, or go with it (offsets_forget). */
 void group_remove(struct shard *sh, struct group *g);

@@ -84,7 +84,7 @@ void group_list_add(const struct shard *sh,
     }
     hmap_foreach (node, &sh->groups) {
         const struct group *g = container_of(node, struct group, node);
-        if ((ret->states & state_bit(group_state_name(g))) == 0 ||
+        if (!group_is_seen(sh, g) || (ret->states & state_bit(group_state_name(g))) == 0 ||
             (ret->types & type_bit(group_kind_name(g))) == 0) {
             continue;
         }
@@ -142,6 +142,9 @@ void group_describe(const struct shard *sh,
     *ret = describe_groups_response_described_group_default;
     ret->group_id = group_id;
     const struct group *g = group_find(sh, group_id);
+    if (g != NULL && !group_is_seen(sh, g)) {
+        g = NULL;
+    }
     if (g == NULL || g->kind != GROUP_CLASSIC) {
         ret->group_state = STR("Dead");
         if (version >= ERROR_MESSAGE_VERSION) {

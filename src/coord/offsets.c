@@ -10,8 +10,8 @@
  *
  * Checks of a commit, in Kafka's order (OffsetMetadataManager.validateOffsetCommit, commitOffset):
  *     the handler's    group may be read, topic may be read, topic and partition exist
- *     no such group    generation < 0: it is made, a simple one; else GROUP_ID_NOT_FOUND (9+),
- *                      ILLEGAL_GENERATION (2-8)
+ *     no such group    generation < 0: it is made, a simple one, even if nothing is stored then;
+ *                      else GROUP_ID_NOT_FOUND (9+), ILLEGAL_GENERATION (2-8)
  *     the group's      group_check_commit: member, instance, generation or epoch, state
  *     per partition    metadata too long: OFFSET_METADATA_TOO_LARGE, the others are stored
  *

@@ -354,7 +354,7 @@ static void emit_all(struct shard *sh,
 }
 
 /* The group, and whether it lets this member commit. *ret NULL with NONE: a simple group that its
- * first record makes. */
+ * first record makes, or the commit itself when nothing of it is stored. */
 static enum kafka_error find_group(struct shard *sh,
                                    const struct offset_commit_request *body,
                                    int16_t version,
@@ -390,6 +390,9 @@ void offsets_commit(struct shard *sh,
     }
     if (error == KAFKA_ERROR_NONE) {
         emit_all(sh, body, checked, &items);
+        if (g == NULL && group_find(sh, body->group_id) == NULL) {
+            group_add_unwritten(sh, body->group_id);
+        }
     } else {
         for (size_t i = 0; i < items.count; i++) {
             items.all[i].out->error_code = (int16_t)error;

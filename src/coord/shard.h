@@ -176,6 +176,7 @@ struct shard {
     struct list completed;   /* struct shard_call by link */
     struct shard_out *out;   /* owned: encoded records of the event */
     struct offsets *offsets; /* owned: offsets.h */
+    uint64_t records_count;  /* appended until now; soft */
     int32_t partition;       /* of __consumer_offsets */
     bool is_loading;         /* records come from the log: no timers, nothing is emitted */
     int64_t charged;         /* bytes taken from config->memory */

@@ -144,5 +144,6 @@ void shard_append(struct shard *sh,
                   void *value)
 {
     check(!sh->is_loading);
+    sh->records_count++;
     shard_out_add(sh->out, key_msg, key, value_msg, value_version, value);
 }

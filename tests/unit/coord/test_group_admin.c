@@ -162,6 +162,29 @@ static void only_empty_groups_are_deleted(void **state)
     world_check_reload(w);
 }
 
+/* It can be deleted and committed to at once; readers see it with the next record of the shard. */
+static void a_commit_that_stores_nothing_makes_its_group(void **state)
+{
+    struct world *w = *state;
+    static char note[4098];
+    memset(note, 'x', sizeof(note) - 1);
+    struct world_commit large = {.group = "g", .generation = -1, .metadata = note};
+    struct world_commit member = {.group = "g", .generation = 1, .member = "m"};
+    assert_int_equal(world_commit_one(w, member), KAFKA_ERROR_GROUP_ID_NOT_FOUND);
+    assert_int_equal(world_commit_one(w, large), KAFKA_ERROR_OFFSET_METADATA_TOO_LARGE);
+    assert_int_equal(w->emitted, 0);
+    assert_int_equal(world_commit_one(w, member), KAFKA_ERROR_UNKNOWN_MEMBER_ID);
+    assert_true(str_is(describe(w, "g", 5).group_state, "Dead"));
+    assert_int_equal(describe(w, "g", 6).error_code, KAFKA_ERROR_GROUP_ID_NOT_FOUND);
+    assert_string_equal(list(w, NULL, NULL), "");
+    world_commit_simple(w, "other", "a", 0, 1);
+    assert_true(str_is(describe(w, "g", 6).group_state, "Empty"));
+    assert_string_equal(list(w, NULL, NULL), "g::Empty:classic other::Empty:classic");
+    assert_int_equal(world_delete_group(w, "g"), KAFKA_ERROR_NONE);
+    assert_int_equal(w->emitted, 1);
+    assert_int_equal(world_delete_group(w, "g"), KAFKA_ERROR_GROUP_ID_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +195,7 @@ int main(void)
         TEST(members_of_a_stable_group_show_what_they_have),
         TEST(a_description_is_a_copy),
         TEST(only_empty_groups_are_deleted),
+        TEST(a_commit_that_stores_nothing_makes_its_group),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

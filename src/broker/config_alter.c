@@ -203,17 +203,25 @@ static size_t find_part(const struct parts *p, struct str item)
  * to be a config. */
 #define LIST_VALUES_MAX 2000
 
-static bool split_values(struct str text, struct parts *p, struct arena *arena)
+/* Empty values are not what a resource has, but a change may name one, and the check of the whole
+ * refuses it then: as Java splits, those at the end do not count, and "" is one empty value. */
+static bool split_values(struct str text, bool keeps_empty, struct parts *p, struct arena *arena)
 {
     struct str rest = text;
     struct str item;
+    size_t filled = 0;
     while (rest.len > 0 && str_split(&rest, ',', &item)) {
-        if (item.len > 0) {
+        if (item.len > 0 || keeps_empty) {
             if (p->count == LIST_VALUES_MAX) {
                 return false;
             }
             add_part(p, item, arena);
+            filled = item.len > 0 ? p->count : filled;
         }
+    }
+    p->count = filled;
+    if (text.len == 0 && keeps_empty) {
+        add_part(p, STR(""), arena);
     }
     return true;
 }
@@ -253,7 +261,8 @@ static bool change_list(const struct config_alter *ca,
     struct parts values = {0};
     struct parts wanted = {0};
     struct str from = str_is_null(current) ? str_from(row->default_text) : current;
-    if (!split_values(from, &values, ca->arena) || !split_values(ch->value, &wanted, ca->arena)) {
+    if (!split_values(from, false, &values, ca->arena) ||
+        !split_values(ch->value, true, &wanted, ca->arena)) {
         settle(ca, al, KAFKA_ERROR_INVALID_CONFIG, "%s: more than %d values.", row->name,
                LIST_VALUES_MAX);
         return false;

@@ -221,6 +221,13 @@ static void lists_grow_from_their_default_and_shrink_to_nothing(void **state)
         {T, "x", {CHANGE("cleanup.policy", CONFIG_APPEND, "compact,compact")}, 1, NONE});
     expect_config(&w, T, "x", "cleanup.policy", "delete,compact");
     RUN(&w, CONFIG_ALTER_INCREMENTAL,
+        {T, "ta", {CHANGE("cleanup.policy", CONFIG_APPEND, "")}, 1, NONE}, /* "" as before */
+        {T, "tb", {CHANGE("cleanup.policy", CONFIG_APPEND, "")}, 1, INVALID_CONFIG},
+        {T, "x", {CHANGE("cleanup.policy", CONFIG_APPEND, ",compact")}, 1, INVALID_CONFIG},
+        {B, "", {CHANGE("log.cleanup.policy", CONFIG_APPEND, "")}, 1, INVALID_REQUEST});
+    RUN(&w, CONFIG_ALTER_INCREMENTAL,
+        {T, "tb", {CHANGE("cleanup.policy", CONFIG_APPEND, "delete,,")}, 1, NONE});
+    RUN(&w, CONFIG_ALTER_INCREMENTAL,
         {T, "ta", {CHANGE("retention.ms", CONFIG_APPEND, "1")}, 1, INVALID_CONFIG},
         {T, "tb", {CHANGE("no.such", CONFIG_SUBTRACT, "1")}, 1, INVALID_CONFIG},
         {B, "1", {CHANGE("num.io.threads", CONFIG_APPEND, "1")}, 1, INVALID_CONFIG},

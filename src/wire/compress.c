@@ -29,6 +29,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+#define GZIP_START_BYTES     4 /* magic, method, flags */
+#define GZIP_RESERVED_FLAGS  0xe0
 #define PIECE_BYTES          65536 /* of output, and of what goes into a compressor at once */
 #define SNAPPY_BLOCK_BYTES   32768
 #define XERIAL_MAGIC_BYTES   8
@@ -57,7 +59,8 @@ struct decompressor {
     union {
         struct {
             z_stream stream;
-            gz_header header; /* of the member, to learn whether there was one */
+            gz_header header;                /* of the member, to learn whether there was one */
+            uint8_t start[GZIP_START_BYTES]; /* of the member, without reserved flags */
             bool is_in_member;
             bool had_member;
         } gzip;
@@ -189,6 +192,25 @@ static void gzip_member_begin(struct decompressor *d)
     d->u.gzip.is_in_member = true;
 }
 
+/* zlib refuses reserved flags, Java does not look at them: it is shown the member's start without
+ * them. (A header that has a checksum of its own is refused then.) */
+static void gzip_skip_reserved(struct decompressor *d)
+{
+    z_stream *z = &d->u.gzip.stream;
+    uint8_t *start = d->u.gzip.start;
+    if (input_left(d) < GZIP_START_BYTES ||
+        (d->next[GZIP_START_BYTES - 1] & GZIP_RESERVED_FLAGS) == 0) {
+        return;
+    }
+    memcpy(start, d->next, GZIP_START_BYTES);
+    start[GZIP_START_BYTES - 1] &= (uint8_t)~GZIP_RESERVED_FLAGS;
+    z->next_in = start;
+    z->avail_in = GZIP_START_BYTES;
+    if (inflate(z, Z_NO_FLUSH) == Z_OK) { /* else the same is found again */
+        d->next += GZIP_START_BYTES;
+    }
+}
+
 /* One call of inflate. Sets at_end behind the last member. */
 static int gzip_step(struct decompressor *d)
 {
@@ -199,6 +221,7 @@ static int gzip_step(struct decompressor *d)
             return 0;
         }
         gzip_member_begin(d);
+        gzip_skip_reserved(d);
     }
     union {
         const uint8_t *from;

@@ -293,6 +293,28 @@ static void empty_and_plain_input_is_refused(void **state)
     expect_output(CODEC_ZSTD, nothing, "", 0);
 }
 
+static void reserved_flags_of_a_gzip_header_do_not_count(void **state)
+{
+    IGNORE(state);
+    struct bytes a = compressed(CODEC_GZIP, -1, "jack", 4);
+    struct bytes b = compressed(CODEC_GZIP, -1, "daw", 3);
+    struct bytes both = {.ptr = NULL};
+    bytes_add(&both, a.ptr, a.len);
+    bytes_add(&both, b.ptr, b.len);
+    a.ptr[3] |= 0xe0;
+    expect_output(CODEC_GZIP, a, "jack", 4);
+    both.ptr[3] |= 0x20;
+    both.ptr[a.len + 3] |= 0x80;
+    expect_output(CODEC_GZIP, both, "jackdaw", 7);
+    a.ptr[3] |= 0x02; /* the header's checksum, which is not there */
+    expect_failure(CODEC_GZIP, a, NO_LIMIT, ERR_CORRUPT);
+    a.len = 4;
+    expect_failure(CODEC_GZIP, a, NO_LIMIT, ERR_CORRUPT);
+    bytes_release(&a);
+    bytes_release(&b);
+    bytes_release(&both);
+}
+
 static void gzip_members_are_one_stream_and_other_bytes_after_them_are_ignored(void **state)
 {
     IGNORE(state);
@@ -530,6 +552,7 @@ int main(void)
         cmocka_unit_test(a_stream_that_is_cut_short_is_never_taken_for_whole),
         cmocka_unit_test(flipped_bits_do_no_harm),
         cmocka_unit_test(empty_and_plain_input_is_refused),
+        cmocka_unit_test(reserved_flags_of_a_gzip_header_do_not_count),
         cmocka_unit_test(gzip_members_are_one_stream_and_other_bytes_after_them_are_ignored),
         cmocka_unit_test(snappy_is_read_raw_and_in_xerial_frames),
         cmocka_unit_test(snappy_promises_are_held_against_the_input),

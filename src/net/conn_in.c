@@ -76,7 +76,7 @@ static void parse(struct conn *cn)
             close_for_frame(cn, (int32_t)len);
             return;
         }
-        conn_in_end_pass(cn);
+        conn_end_pass(cn);
         cs->frames++;
         cn->turn_frames++;
         enum conn_verdict verdict =
@@ -111,17 +111,12 @@ static void parse(struct conn *cn)
 
 /* --- receiving --- */
 
-static bool has_pass(const struct conn *cn)
-{
-    return list_is_linked(&cn->passing);
-}
-
 static enum conn_memory_use use_of(const struct conn *cn)
 {
     /* What one in the queue keeps is less than what goes back for it. */
-    return has_pass(cn) || cn->is_queued ? CONN_MEMORY_FORCED
-           : cn->is_next                 ? CONN_MEMORY_BEYOND
-                                         : CONN_MEMORY_SMALL;
+    return conn_has_pass(cn) || cn->is_queued ? CONN_MEMORY_FORCED
+           : cn->is_next                      ? CONN_MEMORY_BEYOND
+                                              : CONN_MEMORY_SMALL;
 }
 
 static struct blob *take(struct conn *cn, size_t size)
@@ -165,7 +160,7 @@ static size_t size_of_own(const struct conn *cn, size_t have, size_t want)
     if (cn->is_queued) {
         return have;
     }
-    if (has_pass(cn)) {
+    if (conn_has_pass(cn)) {
         size = max_size(size, 2 * CONN_SHARED_BYTES);
     } else {
         size = min_size(cn->is_next ? want : size, CONN_SHARED_BYTES);
@@ -194,19 +189,6 @@ static bool settle(struct conn *cn)
     return true;
 }
 
-void conn_in_end_pass(struct conn *cn)
-{
-    if (!has_pass(cn) && !cn->is_queued) {
-        return;
-    }
-    if (cn->is_queued) {
-        list_remove(&cn->waiting);
-        cn->is_queued = false;
-    }
-    list_remove(&cn->passing);
-    conn_memory_end_pass(cn->cs->options.memory, &cn->pass);
-}
-
 /* It was given for less than the frame turns out to be: a little has come, and that is kept. */
 static bool lose_pass(struct conn *cn)
 {
@@ -223,7 +205,7 @@ static bool lose_pass(struct conn *cn)
         cn->in_start = 0;
         cn->in_end = have;
     }
-    conn_in_end_pass(cn);
+    conn_end_pass(cn);
     return true;
 }
 
@@ -248,7 +230,7 @@ static bool get_pass(struct conn *cn, size_t want, bool must)
     struct conn_set *cs = cn->cs;
     struct conn_memory *cm = cs->options.memory;
     size_t bytes = blob_pool_size_of(want);
-    if (has_pass(cn)) {
+    if (conn_has_pass(cn)) {
         return true;
     }
     if (!(must ? conn_memory_ask_pass(cm, &cn->pass, bytes, has_bytes(cn, want), &cs->waiter)
@@ -335,7 +317,7 @@ static enum fill prepare_own(struct conn *cn, size_t have, size_t want, size_t *
         }
         cn->in = grown;
     }
-    if (has_pass(cn)) {
+    if (conn_has_pass(cn)) {
         size_t rest = cn->pass_bytes - min_size(cn->pass_bytes, cn->in->cap);
         conn_memory_set_pass(cs->options.memory, &cn->pass, rest);
     }
@@ -354,7 +336,7 @@ static enum fill prepare(struct conn *cn, size_t *ret_room)
     if (have == 0 && (is_short || cn->is_queued)) {
         need = peek_need(cn);
     }
-    if (has_pass(cn) && blob_pool_size_of(need) > cn->pass_bytes && !lose_pass(cn)) {
+    if (conn_has_pass(cn) && blob_pool_size_of(need) > cn->pass_bytes && !lose_pass(cn)) {
         return FILL_MEMORY;
     }
     size_t want = need == 0 ? cn->trust + 4 : need;
@@ -365,7 +347,7 @@ static enum fill prepare(struct conn *cn, size_t *ret_room)
         return FILL_QUEUED;
     }
     bool is_trusted = need == 0 && cn->trust > CONN_TRUST_MIN && want <= CONN_SHARED_BYTES;
-    bool is_own = has_pass(cn) || is_trusted || have > CONN_PREPEND_MAX;
+    bool is_own = conn_has_pass(cn) || is_trusted || have > CONN_PREPEND_MAX;
     size_t most = need == 0 ? (is_short ? 4 : CONN_SHARED_BYTES) : is_short ? need : SIZE_MAX;
     enum fill result =
         is_own ? prepare_own(cn, have, want, ret_room) : prepare_shared(cn, have, ret_room);
@@ -380,7 +362,7 @@ static void unprepare(struct conn *cn)
 {
     if (cn->in_start == cn->in_end) {
         cn->in = blob_unref(cn->in);
-        conn_in_end_pass(cn);
+        conn_end_pass(cn);
     } else if (!cn->in_is_own) {
         cn->cs->shared_used = max_size(cn->cs->shared_used, cn->in_end);
     }

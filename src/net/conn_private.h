@@ -156,6 +156,8 @@ bool conn_has_input(const struct conn *cn); /* and there is something to read */
 void conn_make_ready(struct conn *cn);      /* look at it (again) in the next pump */
 void conn_put_off(struct conn *cn);         /* the same, after those who have not had their share */
 void conn_make_dirty(struct conn *cn);      /* send at the end of the turn */
+bool conn_has_pass(const struct conn *cn);  /* its large frame may go on */
+void conn_end_pass(struct conn *cn);        /* its large frame is whole, or no more */
 void conn_touch(struct conn *cn);           /* a byte has come or gone */
 void conn_end(struct conn *cn, enum conn_end reason);
 void conn_end_if_done(struct conn *cn);
@@ -166,7 +168,6 @@ void conn_in_pump_all(struct turn_task *task, void *ctx); /* cs->pump_task */
 void conn_in_resume(void *ctx);                           /* memory was given back */
 void conn_in_stall(struct timer *t, void *ctx);           /* cs->stall */
 void conn_in_pace(struct timer *t, void *ctx);            /* cs->pace */
-void conn_in_end_pass(struct conn *cn);                   /* its large frame is whole, or no more */
 
 /* conn_out.c */
 void conn_out_send_all(struct turn_task *task, void *ctx); /* cs->send_task */

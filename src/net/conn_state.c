@@ -144,6 +144,24 @@ void conn_touch(struct conn *cn)
     list_push_back(&cs->by_activity, &cn->node);
 }
 
+bool conn_has_pass(const struct conn *cn)
+{
+    return list_is_linked(&cn->passing);
+}
+
+void conn_end_pass(struct conn *cn)
+{
+    if (!conn_has_pass(cn) && !cn->is_queued) {
+        return;
+    }
+    if (cn->is_queued) {
+        list_remove(&cn->waiting);
+        cn->is_queued = false;
+    }
+    list_remove(&cn->passing);
+    conn_memory_end_pass(cn->cs->options.memory, &cn->pass);
+}
+
 /* --- the end --- */
 
 /* --- the end --- */
@@ -163,7 +181,7 @@ void conn_end(struct conn *cn, enum conn_end reason)
     list_remove(&cn->ready);
     list_remove(&cn->dirty);
     list_remove(&cn->waiting);
-    conn_in_end_pass(cn);
+    conn_end_pass(cn);
     timers_disarm(loop_timers(cs->loop), &cn->mute);
     timers_disarm(loop_timers(cs->loop), &cn->linger);
     cn->in = blob_unref(cn->in);

@@ -439,6 +439,7 @@ recover_segment(struct recovery *rc, const struct log_listing *ll, size_t i, int
     int64_t offset;
     int64_t file_size = sg->size;
     bool is_rebuilt;
+    uint32_t txns = sg->txns.count;
     int err = segment_file(sg, &io, false, &file);
     if (err < 0) {
         return err;
@@ -471,8 +472,12 @@ recover_segment(struct recovery *rc, const struct log_listing *ll, size_t i, int
     if (err >= 0 && sg != plog_active(pl)) {
         err = segment_close_indexes(sg, &io);
     }
-    if (err >= 0 && is_rebuilt) {
-        rc->report->rebuilt_index = true;
+    /* Entries of what is lost, behind the end of what is below the recovery point: no later
+     * recovery reads this segment again, and the next one may begin here, so they go for good. */
+    bool is_passed = rc->next_offset <= max_i64(from, rc->how->recovery_point) &&
+                     (segment_has_cut_indexes(sg) || sg->txns.count < txns);
+    if (err >= 0 && (is_rebuilt || is_passed)) {
+        rc->report->rebuilt_index |= is_rebuilt;
         err = sync_indexes(sg, &io);
     }
     sg->appended_from = sg->size;

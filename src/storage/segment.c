@@ -158,6 +158,11 @@ int segment_trim_indexes(struct segment *sg, const struct segment_io *io)
     return err;
 }
 
+bool segment_has_cut_indexes(const struct segment *sg)
+{
+    return sg->offsets.is_longer || sg->times.is_longer || sg->txns.is_unsynced;
+}
+
 int segment_close_indexes(struct segment *sg, const struct segment_io *io)
 {
     if (!sg->is_open_ended) {

@@ -61,8 +61,9 @@ static int read_entry(struct fs_file *f, size_t entry_bytes, uint32_t i, uint8_t
     return n < 0 ? (int)n : (size_t)n < entry_bytes ? -EIO : 0;
 }
 
-/* Entries before the zeros that preallocation left: a binary search over "is not zero". */
-static int count_entries(struct fs_file *f, size_t entry_bytes, uint32_t *ret)
+/* Entries before the zeros that preallocation, or a power cut, left: a binary search over "is not
+ * zero". */
+static int count_entries(struct fs_file *f, size_t entry_bytes, uint32_t *ret, bool *ret_longer)
 {
     int64_t size;
     int err = fs_size(f, &size);
@@ -95,6 +96,7 @@ static int count_entries(struct fs_file *f, size_t entry_bytes, uint32_t *ret)
         }
     }
     *ret = low;
+    *ret_longer = size > to_i64(entry_bytes) * low;
     return 0;
 }
 
@@ -112,7 +114,7 @@ int sparse_index_load(struct sparse_index *ix, struct fs *fs, const char *path)
         return err;
     }
     uint32_t stored = 0;
-    err = count_entries(f, ix->entry_bytes, &stored);
+    err = count_entries(f, ix->entry_bytes, &stored, &ix->is_longer);
     fs_file_unref(f);
     if (err >= 0) {
         ix->stored = stored;

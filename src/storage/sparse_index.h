@@ -27,7 +27,7 @@ struct sparse_index {
     uint16_t entry_bytes;
     uint16_t tail_count;
     bool is_unsynced; /* the file was written since its last sync */
-    bool is_longer;   /* the file has old entries behind ours */
+    bool is_longer;   /* the file has zeros or old entries behind ours */
 };
 
 #define SPARSE_INDEX_UNKNOWN UINT32_MAX

@@ -11,7 +11,8 @@
 
 #include <dirent.h>
 
-#define LOG_0 WORLD_LOG "00000000000000000000.log"
+#define LOG_0   WORLD_LOG "00000000000000000000.log"
+#define INDEX_0 WORLD_LOG "00000000000000000000.index"
 
 static const char *tests_dir;
 
@@ -376,6 +377,54 @@ static void a_recovery_point_bounds_the_scan(void **state)
     world_release(&w);
 }
 
+/* Nothing below the recovery point is scanned, and no later start looks there again: what an index
+ * says of records that are gone (or zeros, of room that nothing used) must not outlive a power cut
+ * once the log goes on in another segment. */
+static void index_entries_of_what_is_lost_go_for_good(void **state)
+{
+    (void)state;
+    static const char zeros[32];
+    for (int is_zeros = 0; is_zeros <= 1; is_zeros++) {
+        struct world w;
+        size_t len;
+        size_t index_len;
+        size_t at[32];
+        int64_t point;
+        struct fs_file *f;
+        write_ten(&w);
+        assert_int_equal(plog_checkpoint(w.pl, &point), 0);
+        world_close(&w, false);
+        char *bytes = get_file(&w, LOG_0, &len);
+        char *index = get_file(&w, INDEX_0, &index_len);
+        boundaries(bytes, len, at, ARRAY_LEN(at));
+        size_t end = is_zeros == 1 ? len : at[5];
+        size_t kept = 0;
+        while (kept < index_len && load_be32(index + kept + 4) < end) {
+            kept += 8;
+        }
+        assert_true(kept > 0 && (kept < index_len) == (is_zeros == 0));
+        put_file(&w, LOG_0, bytes, end);
+        if (is_zeros == 1) {
+            assert_int_equal(fs_open(w.env.fs, INDEX_0, FS_WRITE, &f), 0);
+            assert_int_equal(fs_pwrite(f, zeros, sizeof(zeros), to_i64(kept)), 0);
+            fs_file_unref(f);
+        }
+        assert_int_equal(fs_sync_all(w.env.fs, WORLD_DIR), 0);
+        w.how.recovery_point = is_zeros == 1 ? 20 : 10;
+        world_open(&w);
+        assert_int_equal(offsets_of(&w).log_end, w.how.recovery_point);
+        world_close(&w, false);
+        simfs_power_off(w.disk);
+        simfs_power_on(w.disk, 1, SIMFS_LOSE);
+        mem_free(index);
+        index = get_file(&w, INDEX_0, &index_len);
+        assert_int_equal(index_len, kept);
+        mem_free(index);
+        mem_free(bytes);
+        world_release(&w);
+    }
+}
+
 static void side_files_that_can_be_rebuilt_are_rebuilt(void **state)
 {
     (void)state;
@@ -702,6 +751,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_segment_that_lost_its_end_has_a_hole_there),
         cmocka_unit_test(offsets_that_no_index_names_are_no_damage),
         cmocka_unit_test(a_recovery_point_bounds_the_scan),
+        cmocka_unit_test(index_entries_of_what_is_lost_go_for_good),
         cmocka_unit_test(side_files_that_can_be_rebuilt_are_rebuilt),
         cmocka_unit_test(snapshots_beyond_the_end_are_not_believed),
         cmocka_unit_test(a_log_below_its_start_begins_anew_there),

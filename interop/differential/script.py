@@ -32,7 +32,7 @@ GOOD_CONFIGS = {
     'cleanup.policy': ['compact', 'delete', 'compact,delete', ''],
     'message.timestamp.before.max.ms': ['0', '3600000', '9223372036854775807'],
     'message.timestamp.after.max.ms': ['0', '3600000', '9223372036854775807'],
-    'segment.ms': ['9223372036854775807'],
+    'segment.ms': ['9223372036854775807', '3600000'],
     'flush.messages': ['1', '9223372036854775807'],
     'index.interval.bytes': ['0', '1', '100', '4096'], 'min.insync.replicas': ['1', '2'],
     'retention.bytes': ['-1', '1000'], 'delete.retention.ms': ['0', '86400000'], 'preallocate': ['false', 'true'],

@@ -291,7 +291,8 @@ static void stage(struct plog *pl,
     pl->log_end = st->last_offset + 1;
 }
 
-/* Whatever must happen before a batch can be staged. */
+/* Whatever must happen before a batch can be staged. A segment that is begun for a batch that its
+ * producer's state refuses then, or that is a duplicate, stays. */
 static int make_room(struct plog *pl, const struct batch *b, int64_t now_ms)
 {
     int err = pl->is_offline ? ERR_OFFLINE : pl->write_error;
@@ -439,6 +440,11 @@ static int append_locked(struct plog *pl,
         }
         marker = &marker_memory;
     }
+    p.b.base_offset = pl->log_end;
+    err = make_room(pl, &p.b, in->now_ms); /* before the producers are asked: as in Kafka */
+    if (err < 0) {
+        return err;
+    }
     ret->is_duplicate = false;
     enum kafka_error error = check_producer(pl, in, &p.b, marker, ret);
     if (error != KAFKA_ERROR_NONE || ret->is_duplicate) {
@@ -446,11 +452,6 @@ static int append_locked(struct plog *pl,
             refuse(ret, error, pl->log_start);
         }
         return 0;
-    }
-    p.b.base_offset = pl->log_end;
-    err = make_room(pl, &p.b, in->now_ms);
-    if (err < 0) {
-        return err;
     }
     p.b.leader_epoch = in->leader_epoch;
     batch_stamp_offset(p.bytes, p.b.base_offset);

@@ -255,6 +255,26 @@ static void a_duplicate_answers_with_the_original(void **state)
     world_release(&w);
 }
 
+static void what_its_producer_refuses_begins_a_segment_first(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.config.segment_ms = 1000;
+    world_open(&w);
+    struct shape s = producer_shape(5, 0, 1);
+    assert_int_equal(append_shape(&w, &s), 0);
+    struct shape gap = producer_shape(5, 9, 1);
+    gap.timestamp += w.config.segment_ms + 1;
+    assert_int_equal(refusal_of(&w, &gap), KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000001.log"));
+    assert_int_equal(refusal_of(&w, &gap), KAFKA_ERROR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    append_plain(&w, 1, 10);
+    world_reopen(&w, false);
+    assert_int_equal(check_all_readable(&w), 2);
+    world_release(&w);
+}
+
 static void append_txn(struct world *w, int64_t pid, int32_t sequence)
 {
     struct shape s = producer_shape(pid, sequence, 1);
@@ -784,6 +804,7 @@ int main(void)
         cmocka_unit_test(one_read_is_from_one_segment_and_of_whole_batches),
         cmocka_unit_test(reads_stop_at_their_bound),
         cmocka_unit_test(a_duplicate_answers_with_the_original),
+        cmocka_unit_test(what_its_producer_refuses_begins_a_segment_first),
         cmocka_unit_test(aborted_transactions_are_listed_and_open_ones_hold_back),
         cmocka_unit_test(times_are_found_by_record),
         cmocka_unit_test(an_empty_log_has_no_times),

@@ -10,9 +10,9 @@
  *
  * How long a turn lasts is measured twice. By the machine clock, which also counts the time that
  * other threads had the core, and the disk; and in processor time of the thread, which is the work
- * that was done. Reading the latter is a system call: it is read at most so often (CPU_READ_NS),
- * and at the end of turns that were long by the machine clock, so that a turn's figure is too large
- * by CPU_READ_NS at worst.
+ * that was done. Reading the latter is a system call: it is read at the end of a turn, when nobody
+ * waits for it, at most so often (CPU_READ_NS), and behind turns that were long by the machine
+ * clock. A turn's figure is too large by CPU_READ_NS and what lay between two turns at worst.
  */
 #include "net/loop.h"
 
@@ -207,22 +207,25 @@ void loop_enter_turn(struct loop *lp)
     lp->turn_ns = clock_mono_ns(lp->clock);
     lp->now_ms = now_of(lp, lp->turn_ns);
     lp->wall_ms = clock_now_ms(lp->clock);
-    if (lp->turns != NULL && lp->turn_ns - lp->cpu_read_ns >= CPU_READ_NS) {
-        lp->cpu_ns = clock_thread_cpu_ns(lp->clock);
-        lp->cpu_read_ns = lp->turn_ns;
-    }
 }
 
 /* The turn is over. */
 static void count_turn(struct loop *lp)
 {
-    int64_t ns = clock_mono_ns(lp->clock) - lp->turn_ns;
+    int64_t end_ns = clock_mono_ns(lp->clock);
+    int64_t ns = end_ns - lp->turn_ns;
+    bool is_suspect = ns >= TURN_SUSPECT_NS;
+    int64_t cpu_ns = lp->cpu_ns;
     metric_add(lp->turns, 1);
-    if (ns < TURN_SUSPECT_NS) {
+    if (is_suspect || end_ns - lp->cpu_read_ns >= CPU_READ_NS) {
+        lp->cpu_ns = clock_thread_cpu_ns(lp->clock);
+        lp->cpu_read_ns = end_ns;
+    }
+    if (!is_suspect) {
         return;
     }
     metric_set_max(lp->turn_wall_max_us, ns / 1000);
-    ns = min_i64(ns, clock_thread_cpu_ns(lp->clock) - lp->cpu_ns);
+    ns = min_i64(ns, lp->cpu_ns - cpu_ns);
     metric_set_max(lp->turn_max_us, ns / 1000);
     if (ns > TURN_LONG_NS) {
         metric_add(lp->turns_long, 1);

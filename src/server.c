@@ -44,7 +44,6 @@
 
 struct server {
     struct broker br;
-    struct conn_limits *limits;
     struct listener **listeners; /* owned; br.listeners_count of them */
     struct conn_share **shares;  /* of the listeners; borrowed from limits */
     struct conn_set **sets;      /* borrowed from the io threads */
@@ -158,6 +157,7 @@ int server_new(struct config *config,
     br->answers.max = ANSWERS_BYTES_MAX;
     br->parked.max = PARKED_BYTES_MAX;
     br->conn_memory = conn_memory_new(&br->memory, &br->queued);
+    br->conn_limits = conn_limits_new(clock, &br->metrics);
     br->fetch_max_bytes = config_get_int(config, "fetch.max.bytes");
     br->node_id = config_node_id(config);
     uint64_t seed = 0;
@@ -177,7 +177,6 @@ int server_new(struct config *config,
         }
         sv->sets[i] = br->ios[i]->conns;
     }
-    sv->limits = conn_limits_new(clock, &br->metrics);
     *ret = sv;
     return 0;
 }
@@ -188,15 +187,16 @@ static int set_overrides(struct server *sv, const struct config_view *view, stru
     enum config_source source;
     *ret_text = config_view_text(
         view, config_table_find_broker(STR("max.connections.per.ip.overrides")), &source);
-    return conn_limits_set_overrides(sv->limits, *ret_text);
+    return conn_limits_set_overrides(sv->br.conn_limits, *ret_text);
 }
 
 /* What is for all listeners, but for the overrides. */
 static void set_numbers(struct server *sv, const struct config_view *view)
 {
-    conn_limits_set_max(sv->limits, (int32_t)config_view_int(view, "max.connections"));
-    conn_limits_set_per_ip(sv->limits, (int32_t)config_view_int(view, "max.connections.per.ip"));
-    conn_limits_set_rate(sv->limits,
+    conn_limits_set_max(sv->br.conn_limits, (int32_t)config_view_int(view, "max.connections"));
+    conn_limits_set_per_ip(sv->br.conn_limits,
+                           (int32_t)config_view_int(view, "max.connections.per.ip"));
+    conn_limits_set_rate(sv->br.conn_limits,
                          (int32_t)config_view_int(view, "max.connection.creation.rate"));
 }
 
@@ -338,7 +338,7 @@ static int bind_one(struct server *sv,
         .descriptors_max = sv->connections_end,
         .make_room = make_room,
         .make_room_ctx = sv,
-        .limits = sv->limits,
+        .limits = sv->br.conn_limits,
         .metrics = &br->metrics,
         .tag = bl,
     };
@@ -601,7 +601,7 @@ struct server *server_free(struct server *sv)
     mem_free(sv->listeners);
     mem_free(sv->shares);
     mem_free(br->listeners);
-    conn_limits_free(sv->limits);
+    conn_limits_free(br->conn_limits);
     conn_memory_free(br->conn_memory);
     for (size_t i = 0; i < br->fetch_shards_count; i++) {
         fetch_sessions_free(br->fetch_shards[i].sessions);

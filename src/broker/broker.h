@@ -26,6 +26,7 @@ struct coordinator;     /* broker/coordinator.h */
 struct background;      /* broker/background.h: threads for cold reads, deletes, long requests */
 struct group_commit;    /* broker/group_commit.h: the thread that syncs logs */
 struct upkeep;          /* broker/upkeep.h */
+struct conn_limits;     /* net/listener.h */
 struct conn_memory;     /* net/conn.h */
 struct fetch_sessions;  /* broker/fetch_session.h */
 struct plog_env;
@@ -59,6 +60,7 @@ struct broker {
     struct mem_budget queued;  /* request bytes: queued.max.request.bytes */
     struct mem_budget answers; /* bytes of answers in memory that have not left */
     struct mem_budget parked;  /* bytes of fetches that wait for records */
+    struct conn_limits *conn_limits;
     struct conn_memory *conn_memory;
     struct plog_env *env;
     struct fd_cache *fds;

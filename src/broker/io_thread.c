@@ -209,6 +209,7 @@ static int add_conns(struct io_thread *io, const struct conn_handler *handler)
     struct conn_options conns = {
         .handler = *handler,
         .memory = br->conn_memory,
+        .limits = br->conn_limits,
         .metrics = &br->metrics,
         .request_bytes_max = to_size(config_get_int(br->config, "socket.request.max.bytes")),
         .idle_ms = config_get_int(br->config, "connections.max.idle.ms"),

@@ -39,7 +39,9 @@
 
 struct conn;
 struct conn_set;
+struct conn_limits;
 struct conn_memory;
+struct conn_share;
 struct conn_slot;
 
 enum conn_verdict {
@@ -59,10 +61,12 @@ enum conn_end {
     CONN_END_MEMORY,  /* all but stopped in the middle of a frame while others waited for memory */
     CONN_END_FAILURE, /* ours: a file ended early or could not be read */
     CONN_END_SLOW,    /* did not take its answers while their memory was short */
+    CONN_END_EXCESS, /* more than max.connections, and nothing had come or gone for the longest time
+                      */
 };
 
 enum {
-    CONN_ENDS = 7, /* count of the reasons above */
+    CONN_ENDS = 8, /* count of the reasons above */
 };
 
 /* A peer's address. */
@@ -93,6 +97,7 @@ struct conn_handler {
 struct conn_options {
     struct conn_handler handler;
     struct conn_memory *memory;             /* borrowed; NULL: no bound */
+    struct conn_limits *limits;             /* of listener.h; borrowed; NULL: none */
     struct metrics *metrics;                /* borrowed; NULL: none */
     void (*reap)(void *ctx, struct job *j); /* runs j elsewhere (blob_pool.h); NULL: nobody does */
     void *reap_ctx;
@@ -121,15 +126,14 @@ conn_set_count(const struct conn_set *cs); /* those that wait for their last ans
 struct conn_set *conn_set_free(struct conn_set *cs);
 struct loop *conn_set_loop(struct conn_set *cs);
 
-/* Takes over fd (non-blocking, a stream socket). `tag` tells the listener apart. on_end (may be
- * NULL) is called once when the descriptor has been closed. Fails with -ENOMEM and the like; then
- * fd is closed. */
+/* Takes over fd (non-blocking, a stream socket). `tag` tells the listener apart. The share (may be
+ * NULL), which counts the peer, is left when the descriptor has been closed. Fails with -ENOMEM and
+ * the like; then fd is closed. */
 must_check int conn_open(struct conn_set *cs,
                          int fd,
                          const struct conn_peer *peer,
                          void *tag,
-                         void (*on_end)(void *ctx, const struct conn_peer *peer),
-                         void *ctx,
+                         struct conn_share *share,
                          struct conn **ret);
 
 struct loop *conn_loop(const struct conn *cn);

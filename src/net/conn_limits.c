@@ -62,8 +62,9 @@ struct conn_limits {
     int32_t max;
     int32_t per_ip_max;
     struct bucket bucket;
-    struct list shares; /* owned */
-    struct list waiters;
+    struct list shares;     /* owned */
+    struct list waiters;    /* for room */
+    struct list excess;     /* for more connections than are allowed */
     struct metric *refused; /* borrowed, may be NULL */
 };
 
@@ -76,6 +77,7 @@ struct conn_limits *conn_limits_new(struct clock *clock, struct metrics *metrics
     cl->clock = clock;
     hmap_init(&cl->entries, seed);
     list_init(&cl->waiters);
+    list_init(&cl->excess);
     list_init(&cl->shares);
     cl->max = INT32_MAX;
     cl->per_ip_max = INT32_MAX;
@@ -92,7 +94,8 @@ struct conn_limits *conn_limits_free(struct conn_limits *cl)
     if (cl == NULL) {
         return NULL;
     }
-    check(cl->count == 0 && cl->entries.count == 0 && list_is_empty(&cl->waiters));
+    check(cl->count == 0 && cl->entries.count == 0 && list_is_empty(&cl->waiters) &&
+          list_is_empty(&cl->excess));
     for (struct list *node; (node = list_pop_front(&cl->shares)) != NULL;) {
         mem_free(list_entry(node, struct conn_share, node));
     }
@@ -102,11 +105,21 @@ struct conn_limits *conn_limits_free(struct conn_limits *cl)
     return mem_free(cl);
 }
 
+/* Kafka closes the least active ones until the sum is right, but not those of a listener that is
+ * exempt. */
+static void look_for_excess_locked(struct conn_limits *cl)
+{
+    if (cl->count > cl->max) {
+        loop_waiter_wake_locked(&cl->excess);
+    }
+}
+
 void conn_limits_set_max(struct conn_limits *cl, int32_t connections_max)
 {
     lock_take(&cl->lock);
     cl->max = connections_max;
     loop_waiter_wake_locked(&cl->waiters);
+    look_for_excess_locked(cl);
     lock_give(&cl->lock);
 }
 
@@ -156,6 +169,7 @@ void conn_share_set(struct conn_share *sh, const struct conn_share_rules *rules)
     sh->rules = *rules;
     set_rate_locked(sh->cl, &sh->bucket, rules->per_second_max);
     loop_waiter_wake_locked(&sh->cl->waiters);
+    look_for_excess_locked(sh->cl);
     lock_give(&sh->cl->lock);
 }
 
@@ -370,6 +384,7 @@ conn_limits_enter(struct conn_share *sh, const struct conn_peer *peer, size_t *r
         en->count++;
         cl->count++;
         sh->count++;
+        look_for_excess_locked(cl);
     }
     lock_give(&cl->lock);
     if (!is_admitted) {
@@ -378,9 +393,31 @@ conn_limits_enter(struct conn_share *sh, const struct conn_peer *peer, size_t *r
     return is_admitted ? ADMIT : ADMIT_NOT_THIS_ONE;
 }
 
-void conn_limits_leave(void *ctx, const struct conn_peer *peer)
+bool conn_limits_are_exceeded(struct conn_limits *cl, struct loop_waiter *w)
 {
-    struct conn_share *sh = ctx;
+    if (cl == NULL) {
+        return false;
+    }
+    lock_take(&cl->lock);
+    bool are_exceeded = cl->count > cl->max;
+    loop_waiter_add_locked(w, &cl->excess);
+    lock_give(&cl->lock);
+    return are_exceeded;
+}
+
+bool conn_share_is_exempt(struct conn_share *sh)
+{
+    if (sh == NULL) {
+        return false;
+    }
+    lock_take(&sh->cl->lock);
+    bool is_exempt = sh->rules.is_exempt;
+    lock_give(&sh->cl->lock);
+    return is_exempt;
+}
+
+void conn_limits_leave(struct conn_share *sh, const struct conn_peer *peer)
+{
     if (sh == NULL) {
         return;
     }

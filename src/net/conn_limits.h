@@ -22,13 +22,19 @@ conn_limits_may_accept(struct conn_share *sh, struct loop_waiter *w, int64_t *re
  * to one of the first so many conn_sets; written always. */
 enum admission
 conn_limits_enter(struct conn_share *sh, const struct conn_peer *peer, size_t *ret_sets_max);
-/* on_end of conn_open, the share as its context. */
-void conn_limits_leave(void *ctx, const struct conn_peer *peer);
+/* Of one that was admitted; takes NULL. */
+void conn_limits_leave(struct conn_share *sh, const struct conn_peer *peer);
+
+/* Are there more connections than allowed in all, since the limit was lowered or since an exempt
+ * listener took one more? The waiter is told when there are again. */
+must_check bool conn_limits_are_exceeded(struct conn_limits *cl, struct loop_waiter *w);
+bool conn_share_is_exempt(struct conn_share *sh); /* takes NULL: it is not */
 
 /* The share of a listener that is being made; NULL: there are no limits. */
 struct conn_share *conn_limits_share(struct conn_limits *cl);
 
-/* One for each listener: where it is told that there is room again; loop_waiter_release ends it. */
+/* One for each listener, where it is told that there is room again, and one for each conn_set,
+ * where it is told that there are too many; loop_waiter_release ends it. */
 void conn_limits_waiter_init(struct loop_waiter *w,
                              struct conn_limits *cl,
                              struct loop *loop,

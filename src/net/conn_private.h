@@ -50,10 +50,9 @@ struct conn {
     struct conn_peer peer;
     void *tag;
     void *data;
-    void (*on_end)(void *ctx, const struct conn_peer *peer);
-    void *on_end_ctx;
-    struct event event; /* edges of both directions */
-    int64_t active_ns;  /* machine clock at the last byte in or out */
+    struct conn_share *share; /* borrowed; NULL: nobody counts it */
+    struct event event;       /* edges of both directions */
+    int64_t active_ns;        /* machine clock at the last byte in or out */
 
     /* Input: bytes [in_start, in_end) of `in` are not yet parsed. is_own: the blob was taken for
      * this connection, and receiving goes on in it; else it is the shared one, or has been. */
@@ -104,6 +103,8 @@ struct conn_set {
     struct conn_options options;
     struct blob_pool *pool;
     struct loop_waiter waiter;
+    struct loop_waiter excess; /* more connections than are allowed */
+    struct turn_task shed_task;
     struct list by_activity;
     struct list ready;   /* something has happened: first in each turn */
     struct list backlog; /* they have had their share of a turn and want more */

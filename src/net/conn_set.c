@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "net/conn_limits.h"
 #include "net/conn_private.h"
 
 static void free_conn(struct conn *cn)
@@ -105,6 +106,41 @@ static void on_idle(struct timer *t, void *ctx)
     arm_idle(cs);
 }
 
+/* The one that was silent for the longest time, of those that may be closed; NULL: none. */
+static struct conn *least_active(struct conn_set *cs)
+{
+    list_foreach (node, &cs->by_activity) {
+        struct conn *cn = list_entry(node, struct conn, node);
+        if (!conn_share_is_exempt(cn->share)) {
+            return cn;
+        }
+    }
+    return NULL;
+}
+
+static void shed(struct turn_task *task, void *ctx)
+{
+    struct conn_set *cs = ctx;
+    loop_begin_slice(cs->loop);
+    while (conn_limits_are_exceeded(cs->options.limits, &cs->excess)) {
+        struct conn *cn = least_active(cs);
+        if (cn == NULL) {
+            return; /* another set has those who must go */
+        }
+        conn_end(cn, CONN_END_EXCESS);
+        if (loop_slice_is_over(cs->loop)) {
+            loop_at_next_turn(cs->loop, task);
+            return;
+        }
+    }
+}
+
+static void on_excess(void *ctx)
+{
+    struct conn_set *cs = ctx;
+    loop_at_turn_end(cs->loop, &cs->shed_task);
+}
+
 /* --- sets --- */
 
 static void find_metrics(struct conn_set *cs, struct metrics *ms)
@@ -113,7 +149,7 @@ static void find_metrics(struct conn_set *cs, struct metrics *ms)
         [CONN_END_PEER] = "net_closed_by_peer",        [CONN_END_IDLE] = "net_closed_idle",
         [CONN_END_BAD_FRAME] = "net_closed_bad_frame", [CONN_END_LOCAL] = "net_closed_by_us",
         [CONN_END_MEMORY] = "net_closed_memory",       [CONN_END_FAILURE] = "net_closed_failure",
-        [CONN_END_SLOW] = "net_closed_slow",
+        [CONN_END_SLOW] = "net_closed_slow",           [CONN_END_EXCESS] = "net_closed_excess",
     };
     cs->open_gauge = metrics_gauge(ms, "net_connections", "open connections");
     cs->opened_count = metrics_counter(ms, "net_connections_opened", "connections taken");
@@ -155,6 +191,9 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     timer_init(&cs->stall, conn_in_stall, cs);
     timer_init(&cs->pace, conn_in_pace, cs);
     timer_init(&cs->slow, conn_out_slow, cs);
+    turn_task_init(&cs->shed_task, TURN_APPEND, shed, cs);
+    conn_limits_waiter_init(&cs->excess, op->limits, lp, on_excess, cs);
+    IGNORE(conn_limits_are_exceeded(op->limits, &cs->excess)); /* none is there yet */
     conn_memory_waiter_init(&cs->waiter, op->memory, lp, conn_in_resume, cs);
     if (op->metrics != NULL) {
         find_metrics(cs, op->metrics);
@@ -187,9 +226,11 @@ struct conn_set *conn_set_free(struct conn_set *cs)
     }
     check(cs->count == 0);
     loop_waiter_release(&cs->waiter);
+    loop_waiter_release(&cs->excess);
     turn_task_cancel(&cs->pump_task);
     turn_task_cancel(&cs->send_task);
     turn_task_cancel(&cs->free_task);
+    turn_task_cancel(&cs->shed_task);
     timers_disarm(loop_timers(cs->loop), &cs->idle);
     timers_disarm(loop_timers(cs->loop), &cs->stall);
     timers_disarm(loop_timers(cs->loop), &cs->pace);
@@ -204,8 +245,7 @@ int conn_open(struct conn_set *cs,
               int fd,
               const struct conn_peer *peer,
               void *tag,
-              void (*on_end)(void *ctx, const struct conn_peer *peer),
-              void *ctx,
+              struct conn_share *share,
               struct conn **ret)
 {
     struct conn *cn = mem_zalloc(sizeof(*cn));
@@ -214,8 +254,7 @@ int conn_open(struct conn_set *cs,
     cn->id = ++cs->next_id;
     cn->peer = *peer;
     cn->tag = tag;
-    cn->on_end = on_end;
-    cn->on_end_ctx = ctx;
+    cn->share = share;
     cn->is_writable = true;
     list_init(&cn->slots);
     rope_init(&cn->out);
@@ -231,9 +270,7 @@ int conn_open(struct conn_set *cs,
     if (event_assign(&cn->event, loop_base(cs->loop), fd, edges, conn_in_event, cn) < 0 ||
         event_add(&cn->event, NULL) < 0) {
         IGNORE(close(fd)); /* a socket */
-        if (on_end != NULL) {
-            on_end(ctx, peer);
-        }
+        conn_limits_leave(share, peer);
         mem_free(cn);
         return -ENOMEM;
     }

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <unistd.h>
 
+#include "net/conn_limits.h"
 #include "net/conn_private.h"
 
 const char *conn_peer_text(const struct conn_peer *peer, char ret_text[static CONN_PEER_TEXT_SIZE])
@@ -192,9 +193,7 @@ void conn_end(struct conn *cn, enum conn_end reason)
     cn->tail = blob_unref(cn->tail);
     metric_add(cs->open_gauge, -1);
     metric_add(cs->ends[reason], 1);
-    if (cn->on_end != NULL) {
-        cn->on_end(cn->on_end_ctx, &cn->peer);
-    }
+    conn_limits_leave(cn->share, &cn->peer);
     list_push_back(&cs->dying, &cn->node);
     loop_at_turn_end(cs->loop, &cs->free_task);
 }

@@ -84,7 +84,7 @@ static void open_arrival(struct job *j)
     struct conn *cn;
     /* A failure has closed the descriptor and given its place back; it is memory, and the peer sees
      * the end. */
-    IGNORE(conn_open(ar->set, ar->fd, &ar->peer, ar->tag, conn_limits_leave, ar->share, &cn) < 0);
+    IGNORE(conn_open(ar->set, ar->fd, &ar->peer, ar->tag, ar->share, &cn) < 0);
     mem_free(ar);
 }
 

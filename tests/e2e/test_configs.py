@@ -99,12 +99,17 @@ def test_a_dynamic_retention_deletes_what_is_there(env):
 
 def test_dynamic_limits_of_connections_hold_at_once_and_after_a_restart(env):
     """Two connections at most to the listener, then to the address; a third one waits or is closed."""
-    with env.broker() as broker:
+    with env.broker('num.network.threads=1') as broker:
         with enter(broker) as c, enter(broker):
             alter(c, '', **{'listener.name.plaintext.max.connections': 2})
             assert not is_served(broker)
             alter(c, '', **{'listener.name.plaintext.max.connections': 3})
             wait_until(lambda: is_served(broker), 'room')
+        with enter(broker) as c, enter(broker) as silent:
+            c.api_versions()
+            alter(c, '', max_connections=1)
+            expect(silent.socket.recv(1), b'', 'what the least active connection reads')  # of its thread, as in Kafka
+            alter(c, '', max_connections=None)
         with enter(broker) as c:
             alter(c, '1', max_connections_per_ip_overrides='127.0.0.1:2', max_connections_per_ip=1)
         broker.restart(is_clean=False)

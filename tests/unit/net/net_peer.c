@@ -174,7 +174,7 @@ int world_connect(struct world *wd)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     int one = 1;
     IGNORE(ioctl(fds[1], FIONBIO, &one) < 0); /* cannot fail on a socket */
-    assert_int_equal(conn_open(wd->set, fds[1], &unknown, NULL, NULL, NULL, &cn), 0);
+    assert_int_equal(conn_open(wd->set, fds[1], &unknown, NULL, NULL, &cn), 0);
     return fds[0];
 }
 

@@ -28,8 +28,9 @@ struct door {
 static void open_door(struct door *dr, const char *host)
 {
     world_init(&dr->wd, true);
-    world_start(&dr->wd);
     dr->limits = conn_limits_new(&dr->wd.sc.clock, &dr->wd.metrics);
+    dr->wd.options.limits = dr->limits;
+    world_start(&dr->wd);
     struct listener_options options = {
         .host = host,
         .limits = dr->limits,
@@ -47,8 +48,8 @@ static void close_door(struct door *dr)
     conn_set_close_all(dr->wd.set);
     world_turn(&dr->wd);
     assert_int_equal(conn_limits_count(dr->limits), 0);
-    conn_limits_free(dr->limits);
     world_release(&dr->wd);
+    conn_limits_free(dr->limits);
 }
 
 static int come(uint16_t port, int family)
@@ -292,6 +293,71 @@ static void a_listener_has_limits_of_its_own_and_may_be_exempt_from_the_common_o
         close(fds[i]);
     }
     listener_free(other);
+    close_door(&dr);
+}
+
+static void above_a_lowered_maximum_the_least_active_are_closed(void **state)
+{
+    (void)state;
+    struct door dr = {0};
+    open_door(&dr, "127.0.0.1");
+    int fds[4];
+    for (size_t i = 0; i < 4; i++) {
+        fds[i] = come(listener_port(dr.ls), AF_INET);
+        world_turn(&dr.wd);
+        simclock_advance(&dr.wd.sc, 1);
+    }
+    assert_true(works(&dr, fds[0])); /* now 1 and 2 were silent for the longest time */
+    conn_limits_set_max(dr.limits, 4);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.closed, 0);
+    conn_limits_set_max(dr.limits, 2);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.closed, 2);
+    assert_int_equal(dr.wd.last_reason, CONN_END_EXCESS);
+    assert_int_equal(world_metric(&dr.wd, "net_closed_excess"), 2);
+    peer_expect_end(fds[1]);
+    peer_expect_end(fds[2]);
+    assert_true(works(&dr, fds[0]));
+    assert_true(works(&dr, fds[3]));
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        close(fds[i]);
+    }
+    close_door(&dr);
+}
+
+static void one_more_at_an_exempt_listener_costs_another_one_its_connection(void **state)
+{
+    (void)state;
+    struct door dr = {0};
+    open_door(&dr, "127.0.0.1");
+    struct listener_options options = {.host = "127.0.0.1", .limits = dr.limits, .tag = &dr};
+    struct listener *brokers;
+    assert_int_equal(listener_new(dr.wd.loop, &options, &brokers), 0);
+    listener_start(brokers, dr.sets, 1);
+    const struct conn_share_rules exempt = {INT32_MAX, INT32_MAX, 1, true};
+    conn_share_set(listener_share(brokers), &exempt);
+    conn_limits_set_max(dr.limits, 2);
+    int fds[4];
+    for (size_t i = 0; i < 3; i++) {
+        fds[i] = come(listener_port(i == 1 ? dr.ls : brokers), AF_INET);
+        world_turn(&dr.wd);
+        simclock_advance(&dr.wd.sc, 1);
+    }
+    assert_int_equal(dr.wd.closed, 1);
+    peer_expect_end(fds[1]); /* not the oldest */
+    fds[3] = come(listener_port(brokers), AF_INET);
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.closed, 1); /* those that are left are exempt */
+    assert_true(works(&dr, fds[0]));
+    conn_share_set(listener_share(brokers),
+                   &(struct conn_share_rules){INT32_MAX, INT32_MAX, 1, false});
+    world_turn(&dr.wd);
+    assert_int_equal(dr.wd.closed, 2);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        close(fds[i]);
+    }
+    listener_free(brokers);
     close_door(&dr);
 }
 
@@ -617,6 +683,8 @@ int main(void)
         cmocka_unit_test(too_many_of_one_address_are_closed_and_overrides_count),
         cmocka_unit_test(overrides_that_cannot_be_read_change_nothing),
         cmocka_unit_test(above_the_maximum_newcomers_wait_until_one_has_gone),
+        cmocka_unit_test(above_a_lowered_maximum_the_least_active_are_closed),
+        cmocka_unit_test(one_more_at_an_exempt_listener_costs_another_one_its_connection),
         cmocka_unit_test(a_listener_has_limits_of_its_own_and_may_be_exempt_from_the_common_ones),
         cmocka_unit_test(a_listener_has_a_rate_of_its_own),
         cmocka_unit_test(above_the_rate_accepting_pauses),

@@ -33,8 +33,6 @@
 #define LENGTH_AT        8
 #define LENGTH_MIN       14 /* of a message of any format, behind its length */
 #define ATTRIBUTES_AT    21
-#define WRITE_NS \
-    6000 /* what the first batch of a log in a turn costs at the end of it; each byte about 1 */
 #define TIMEOUT_LEAST_MS \
     1000 /* our acks wait for a disk: a client's timeout below this would only be noise */
 
@@ -225,7 +223,7 @@ static void stage(struct state *st, struct entry *e)
         .p = e->p, .io = rq->io, .rq = rq, .slot = &rq->slot, .wake = on_acknowledged};
     size_t dirty = rq->io->dirty_count;
     int r = partition_append_validated(e->p, rq->io, &e->append, &e->validated, &result, w);
-    loop_owe(rq->io->loop, to_i64((rq->io->dirty_count - dirty) * WRITE_NS + e->append.size));
+    loop_owe(rq->io->loop, io_thread_write_ns(rq->io, rq->io->dirty_count - dirty, e->append.size));
     if (r >= 0 && result.error == KAFKA_ERROR_NONE) {
         st->pending++;
     }
@@ -408,7 +406,7 @@ static bool stage_piece(struct state *st)
         if (e->is_superseded || e->p == NULL || e->append.blob == NULL) {
             continue;
         }
-        if (!loop_may_owe(loop, WRITE_NS + to_i64(e->append.size)) ||
+        if (!loop_may_owe(loop, io_thread_write_ns(st->rq->io, 1, e->append.size)) ||
             (!is_first && loop_slice_is_over(loop))) {
             hold(st);
             request_go_on(st->rq, stage_some);

@@ -16,8 +16,27 @@
 
 #define SLICE_NS          100000 /* of the processor */
 #define WRITE_PIECE_BYTES (INT64_C(256) << 10)
+#define KIB_NS_MIN        1024 /* what a KiB of a write is taken to cost at least */
+#define KIB_NS_MAX        (8 * KIB_NS_MIN)
+#define WRITE_LEARN_BYTES (32 << 10) /* shorter writes do not tell */
+#define LOG_NS            6000
 #define WAKE_FIRST_MAX    8 /* started requests of a connection */
 #define STORAGE_REPORT_MS 5000
+
+/* Page-cache memory that a host has to give first costs ten times what other memory does, so the
+ * price is learned from the writes. One that was long for another reason is forgotten soon. */
+static void learn_price(struct io_thread *io, int64_t bytes, int64_t ns)
+{
+    if (bytes >= WRITE_LEARN_BYTES) {
+        int64_t kib_ns = max_i64(KIB_NS_MIN, min_i64(KIB_NS_MAX, ns * 1024 / bytes));
+        io->write_kib_ns = (3 * io->write_kib_ns + kib_ns) / 4;
+    }
+}
+
+int64_t io_thread_write_ns(const struct io_thread *io, size_t logs, size_t bytes)
+{
+    return to_i64(logs * LOG_NS) + to_i64(bytes) * io->write_kib_ns / 1024;
+}
 
 /* Long appends are written in pieces: one piece a turn, of one log, by ahead_task. Others do not
  * wait for them. */
@@ -27,29 +46,37 @@ static void write_dirty(struct turn_task *task, void *ctx)
     bool is_piece_due = !list_is_linked(&io->ahead_task.node);
     struct dirty_log ahead = {0};
     size_t kept = 0;
+    int64_t piece = WRITE_PIECE_BYTES * KIB_NS_MIN / io->write_kib_ns;
+    int64_t bytes = 0;
+    int64_t began_ns = loop_turn_ns(io->loop);
     (void)task;
     for (size_t i = 0; i < io->dirty_count; i++) {
         struct dirty_log dl = io->dirty[i];
-        if (!loop_is_sweep(io->loop) && plog_staged_left(dl.pl) > WRITE_PIECE_BYTES) {
+        int64_t left = plog_staged_left(dl.pl);
+        if (!loop_is_sweep(io->loop) && left > piece) {
             if (!is_piece_due) {
                 io->dirty[kept++] = dl;
                 continue;
             }
-            if (plog_write_ahead(dl.pl, WRITE_PIECE_BYTES)) {
+            if (plog_write_ahead(dl.pl, piece)) {
                 is_piece_due = false;
                 ahead = dl;
+                bytes += piece;
                 continue;
             }
         }
+        bytes += left;
         dl.duties->write(io, dl.owner);
         dl.duties->release(dl.owner);
     }
     io->dirty_count = kept;
     if (ahead.pl != NULL) {
         io->dirty[io->dirty_count++] = ahead;
-        loop_owe_next(io->loop, WRITE_PIECE_BYTES); /* room for small ones, none for long ones */
+        /* Room for small ones, none for long ones. */
+        loop_owe_next(io->loop, io_thread_write_ns(io, 0, to_size(piece)));
         loop_at_next_turn(io->loop, &io->ahead_task);
     }
+    learn_price(io, bytes, loop_turn_ns(io->loop) - began_ns);
 }
 
 static void arm_later(struct io_thread *io)
@@ -238,6 +265,7 @@ int io_thread_new(struct broker *br,
     list_init(&io->going_on);
     list_init(&io->free_requests);
     writer_init(&io->writer);
+    io->write_kib_ns = KIB_NS_MIN;
     io->ready_job.run = wake_from_mailbox;
     timer_init(&io->later_timer, flush_due, io);
     turn_task_init(&io->write_task, TURN_APPEND, write_dirty, io);

@@ -72,6 +72,7 @@ struct io_thread {
     size_t dirty_cap;
     struct list free_requests; /* struct io_step: of request.c, run() frees one */
     size_t free_count;
+    int64_t write_kib_ns;      /* what a KiB of a write costs, as of late */
     struct writer writer;      /* answers are encoded here */
     struct flush_later *later; /* owned */
     size_t later_count;
@@ -113,6 +114,10 @@ void io_thread_add_dirty(struct io_thread *io,
                          struct plog *pl,
                          const struct log_duties *duties,
                          void *owner);
+
+/* What writing so much to logs that are not dirty yet, so many, will take at the end of the turn.
+ */
+int64_t io_thread_write_ns(const struct io_thread *io, size_t logs, size_t bytes);
 
 /* Any thread, under the partition's lock. True: the thread must be woken (io_thread_wake), outside
  * the lock. */

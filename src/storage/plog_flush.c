@@ -179,6 +179,7 @@ static int gather(struct plog *pl, struct checkpoint *cp)
     }
     if (err >= 0) {
         cp->offset = pl->written;
+        pl->placing_snapshot = cp->offset;
         cp->incarnation = pl->incarnation;
         cp->names_made = pl->names_made;
         producer_state_encode(&pl->producers, &cp->snapshot, &cp->snapshot_len);
@@ -236,6 +237,7 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
         err = put_in_place(pl, &cp);
     }
     lock_take(&pl->lock);
+    pl->placing_snapshot = -1;
     if (err < 0 && err != -ENOSPC && err != -EDQUOT && err != -EMFILE && err != -ENFILE) {
         /* It may have been a sync, and then names are lost without a trace. */
         pl->is_offline = true;

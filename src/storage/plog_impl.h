@@ -93,6 +93,8 @@ struct plog {
     uint32_t read_marks;
     uint32_t incarnation; /* of the bytes: changes when the log is cut */
 
+    int64_t placing_snapshot; /* a checkpoint puts this one in place without the lock; -1: none */
+
     uint64_t names_made; /* names of the directory: changes, and how many of them are stable */
     uint64_t names_synced;
     int64_t unflushed_bytes;

@@ -54,6 +54,7 @@ int plog_open(struct plog_env *env,
     pl->config = *how->config;
     pl->stale_base = INT64_MAX;
     lock_init(&pl->lock, LOCK_PLOG);
+    pl->placing_snapshot = -1;
     clock_random(env->clock, seed.bytes, sizeof(seed.bytes));
     producer_state_init(&pl->producers, load_be64(seed.bytes), &env->producers);
     epoch_cache_init(&pl->epochs);

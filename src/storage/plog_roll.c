@@ -129,8 +129,9 @@ int plog_roll_locked(struct plog *pl)
     pl->is_changed = true;
     /* A snapshot spares a replay; a failure to write it costs nothing else. One that a checkpoint
      * has made stable must not be replaced by one that is not, nor stand in for one after the log
-     * was cut. */
-    if (!plog_has_snapshot(pl, pl->log_end) && pl->log_end > pl->told_point) {
+     * was cut; and two at once would take each other's temporary file. */
+    if (!plog_has_snapshot(pl, pl->log_end) && pl->log_end > pl->told_point &&
+        pl->log_end != pl->placing_snapshot) {
         IGNORE(plog_save_snapshot(pl, pl->log_end, false));
     }
     return 0;

@@ -396,6 +396,11 @@ static bool is_late(const struct state *st)
 
 static void stage_some(struct request *rq);
 
+static void on_room(struct waiter *w)
+{
+    stage_some(w->rq);
+}
+
 /* Stages batches; false: there are more, in the next turn. */
 static bool stage_piece(struct state *st)
 {
@@ -410,6 +415,12 @@ static bool stage_piece(struct state *st)
             (!is_first && loop_slice_is_over(loop))) {
             hold(st);
             request_go_on(st->rq, stage_some);
+            return false;
+        }
+        e->waiter = (struct waiter){
+            .p = e->p, .io = st->rq->io, .rq = st->rq, .slot = &st->rq->slot, .wake = on_room};
+        if (partition_wait_for_room(e->p, st->rq->io, &e->waiter)) {
+            hold(st);
             return false;
         }
         is_first = false;

@@ -16,7 +16,8 @@
 
 #define SLICE_NS          100000 /* of the processor */
 #define WRITE_PIECE_BYTES (INT64_C(256) << 10)
-#define KIB_NS_MIN        1024 /* what a KiB of a write is taken to cost at least */
+#define WRITE_ALONE_BYTES (32 << 10) /* so much is written before the owner's locks are taken */
+#define KIB_NS_MIN        1024       /* what a KiB of a write is taken to cost at least */
 #define KIB_NS_MAX        (8 * KIB_NS_MIN)
 #define WRITE_LEARN_BYTES (32 << 10) /* shorter writes do not tell */
 #define LOG_NS            6000
@@ -66,6 +67,9 @@ static void write_dirty(struct turn_task *task, void *ctx)
             }
         }
         bytes += left;
+        if (left >= WRITE_ALONE_BYTES) {
+            plog_write_most(dl.pl);
+        }
         dl.duties->write(io, dl.owner);
         dl.duties->release(dl.owner);
     }

@@ -16,6 +16,8 @@
 #include "broker/group_commit.h"
 #include "broker/io_thread.h"
 
+#define ROOM_BYTES (INT64_C(512) << 10) /* staged: beyond it other io threads wait */
+
 struct partition *partition_ref(struct partition *p)
 {
     if (p != NULL) {
@@ -54,6 +56,14 @@ static void hand_over_locked(struct waiter *w, uint64_t *mask)
     if (io_thread_push_ready(w->io, w)) {
         *mask |= UINT64_C(1) << w->io->index;
     }
+}
+
+static void hand_over_room_locked(struct partition *p, uint64_t *mask)
+{
+    list_foreach_safe (node, next, &p->waiting_room) {
+        hand_over_locked(list_entry(node, struct waiter, link), mask);
+    }
+    atomic_store_explicit(&p->room_waiters, 0, memory_order_relaxed);
 }
 
 static void wake_threads(struct broker *br, uint64_t mask, struct io_thread *self)
@@ -118,6 +128,7 @@ fail_appends(struct partition *p, int64_t offset, enum kafka_error error, struct
     list_foreach_safe (node, next, &p->waiting_fetches) {
         hand_over_locked(list_entry(node, struct waiter, link), &mask);
     }
+    hand_over_room_locked(p, &mask);
     lock_give(&p->lock);
     wake_threads(p->br, mask, self);
 }
@@ -146,13 +157,49 @@ static void add_append_waiter(struct partition *p, struct waiter *w, struct io_t
 
 static const struct log_duties partition_duties;
 
+/* After a write: whoever came to wait before it began has been counted by then, and whoever comes
+ * later sees that there is room. Both by the log's lock. */
+static void tell_room(struct partition *p, struct io_thread *self)
+{
+    uint64_t mask = 0;
+    if (atomic_load_explicit(&p->room_waiters, memory_order_relaxed) == 0) {
+        return;
+    }
+    lock_take(&p->lock);
+    hand_over_room_locked(p, &mask);
+    lock_give(&p->lock);
+    wake_threads(p->br, mask, self);
+}
+
+static bool is_behind(struct partition *p, const struct io_thread *io)
+{
+    const struct io_thread *writer = atomic_load_explicit(&p->writer, memory_order_relaxed);
+    return writer != NULL && writer != io && plog_staged_left(p->pl) > ROOM_BYTES;
+}
+
+bool partition_wait_for_room(struct partition *p, struct io_thread *io, struct waiter *w)
+{
+    if (!is_behind(p, io)) {
+        return false;
+    }
+    lock_take(&p->lock);
+    list_push_back(&p->waiting_room, &w->link);
+    atomic_fetch_add_explicit(&p->room_waiters, 1, memory_order_relaxed);
+    lock_give(&p->lock);
+    if (is_behind(p, io)) {
+        return true;
+    }
+    waiter_cancel(w); /* it was written meanwhile, perhaps before this one could be seen */
+    return false;
+}
+
 /* End of the turn of the io thread that staged first. */
 static void write_log(struct io_thread *io, void *owner)
 {
     struct partition *p = owner;
     int64_t written = 0;
     lock_take(&p->append_lock);
-    p->is_staged = false;
+    atomic_store_explicit(&p->writer, NULL, memory_order_relaxed);
     int r = plog_write(p->pl, &written);
     if (r < 0) {
         struct plog_offsets offsets;
@@ -160,6 +207,7 @@ static void write_log(struct io_thread *io, void *owner)
         fail_appends(p, offsets.log_end, KAFKA_ERROR_KAFKA_STORAGE_ERROR, io);
     }
     lock_give(&p->append_lock);
+    tell_room(p, io);
     if (r < 0) {
         io_thread_report_storage(io, p->topic, p->number, r);
         return;
@@ -203,6 +251,29 @@ static const struct log_duties partition_duties = {.write = write_log,
                                                    .flush = flush_later,
                                                    .release = release};
 
+static int append(struct partition *p,
+                  struct io_thread *io,
+                  const struct plog_append *in,
+                  struct validate_result *validated,
+                  struct plog_append_result *ret,
+                  struct waiter *w)
+{
+    lock_take(&p->append_lock);
+    int r = plog_append_validated(p->pl, in, validated, ret);
+    if (r == 0 && ret->error == KAFKA_ERROR_NONE) {
+        if (w != NULL) {
+            w->offset = ret->last_offset + 1;
+            add_append_waiter(p, w, io);
+        }
+        if (atomic_load_explicit(&p->writer, memory_order_relaxed) == NULL && !ret->is_duplicate) {
+            atomic_store_explicit(&p->writer, io, memory_order_relaxed);
+            io_thread_add_dirty(io, p->pl, &partition_duties, partition_ref(p));
+        }
+    }
+    lock_give(&p->append_lock);
+    return r;
+}
+
 int partition_append_validated(struct partition *p,
                                struct io_thread *io,
                                const struct plog_append *in,
@@ -211,19 +282,11 @@ int partition_append_validated(struct partition *p,
                                struct waiter *w)
 {
     check(p->pl != NULL);
-    lock_take(&p->append_lock);
-    int r = plog_append_validated(p->pl, in, validated, ret);
-    if (r == 0 && ret->error == KAFKA_ERROR_NONE) {
-        if (w != NULL) {
-            w->offset = ret->last_offset + 1;
-            add_append_waiter(p, w, io);
-        }
-        if (!p->is_staged && !ret->is_duplicate) {
-            p->is_staged = true;
-            io_thread_add_dirty(io, p->pl, &partition_duties, partition_ref(p));
-        }
+    int r = append(p, io, in, validated, ret, w);
+    while (r == -EAGAIN) { /* a new segment, and another io thread is in the middle of a piece */
+        plog_settle(p->pl);
+        r = append(p, io, in, validated, ret, w);
     }
-    lock_give(&p->append_lock);
     return r;
 }
 

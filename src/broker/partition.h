@@ -42,12 +42,15 @@ struct partition {
     bool is_retried; /* the metadata thread: offline for a passing reason; another takes its place
                         once the files can be opened */
     bool had_files;  /* the same thread: before they were opened for the first time */
-    struct lock append_lock;     /* LOCK_PARTITION */
-    bool is_staged;              /* append_lock: some io thread will write at the end of its turn */
-    struct lock lock;            /* LOCK_PURGATORY: what follows */
-    int64_t high_watermark;      /* as the waiters were told */
-    struct list waiting_appends; /* struct waiter by offset, ascending */
-    struct list waiting_fetches; /* struct waiter */
+    struct lock append_lock;            /* LOCK_PARTITION */
+    _Atomic(struct io_thread *) writer; /* set with append_lock: who staged first, and will write at
+                                           the end of its turn; NULL: nothing is staged */
+    _Atomic uint32_t room_waiters;      /* those in waiting_room, which changes with `lock` */
+    struct lock lock;                   /* LOCK_PURGATORY: what follows */
+    struct list waiting_room;           /* struct waiter: wants to stage */
+    int64_t high_watermark;             /* as the waiters were told */
+    struct list waiting_appends;        /* struct waiter by offset, ascending */
+    struct list waiting_fetches;        /* struct waiter */
     _Atomic bool is_deleted;
     _Atomic bool is_durable;        /* acks wait for the disk */
     _Atomic bool is_compacted_only; /* cleanup.policy=compact without delete */
@@ -71,6 +74,11 @@ must_check int partition_append_validated(struct partition *p,
                                           struct validate_result *validated,
                                           struct plog_append_result *ret,
                                           struct waiter *w);
+/* Before staging: waits while another io thread has more to write to this log than it can in a
+ * turn, so that memory does not fill with what is staged. False (and not in place): there is room.
+ */
+must_check bool
+partition_wait_for_room(struct partition *p, struct io_thread *io, struct waiter *w);
 /* The flusher's word: until where the log is on stable storage, or that it failed. Any thread. */
 void partition_flushed(struct partition *p, int64_t flushed, int err);
 

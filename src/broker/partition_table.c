@@ -364,6 +364,7 @@ new_partition(struct broker *br, const struct uuid *topic_id, struct str topic, 
     p->topic = str_of(mem_strndup(topic.ptr, topic.len), topic.len);
     p->number = number;
     lock_init(&p->append_lock, LOCK_PARTITION);
+    list_init(&p->waiting_room);
     lock_init(&p->lock, LOCK_PURGATORY);
     list_init(&p->waiting_appends);
     list_init(&p->waiting_fetches);

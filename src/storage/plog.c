@@ -69,6 +69,8 @@ struct plog *plog_release(struct plog *pl)
     epoch_cache_release(&pl->epochs);
     mem_free(pl->path);
     mem_free(pl->moved_path);
+    cond_release(&pl->settled);
+    lock_release(&pl->rules_lock);
     lock_release(&pl->lock);
     mem_free(pl);
     return NULL;
@@ -111,23 +113,22 @@ void *plog_owner(struct plog *pl)
 void plog_set_config(struct plog *pl, const struct plog_config *config)
 {
     lock_take(&pl->lock);
+    lock_take(&pl->rules_lock);
     pl->config = *config;
+    lock_give(&pl->rules_lock);
     lock_give(&pl->lock);
 }
 
 void plog_rules(struct plog *pl, struct validate_rules *ret)
 {
-    lock_take(&pl->lock);
+    lock_take(&pl->rules_lock); /* whoever validates does not wait for whoever writes */
     *ret = pl->config.rules;
-    lock_give(&pl->lock);
+    lock_give(&pl->rules_lock);
 }
 
 bool plog_is_offline(struct plog *pl)
 {
-    lock_take(&pl->lock);
-    bool is_offline = pl->is_offline;
-    lock_give(&pl->lock);
-    return is_offline;
+    return atomic_load_explicit(&pl->is_offline, memory_order_acquire);
 }
 
 void plog_set_offline(struct plog *pl)

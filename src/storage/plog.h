@@ -184,10 +184,14 @@ bool plog_would_roll(struct plog *pl, const struct batch *b, int64_t now_ms);
 /* The part of validation that may run elsewhere: walks the records without the lock. Give the
  * result to plog_append_validated. (plog_append_as_leader = both.) */
 void plog_validate(struct plog *pl, const struct plog_append *in, struct validate_result *ret);
+/* -EAGAIN: the batch needs a new segment while another thread writes to this one, and nothing was
+ * changed: again after plog_settle. */
 must_check int plog_append_validated(struct plog *pl,
                                      const struct plog_append *in,
                                      struct validate_result *validated,
                                      struct plog_append_result *ret);
+/* Waits for the end of such a write. The caller holds no lock. */
+void plog_settle(struct plog *pl);
 /* As follower: offsets and epochs as they are; several batches; must continue log_end. */
 must_check int
 plog_append_as_follower(struct plog *pl, struct blob *blob, const uint8_t *bytes, size_t size);
@@ -200,6 +204,9 @@ void plog_drop_staged(struct plog *pl);
 /* Before plog_write, where that would take too long: hands `max` bytes of what is staged to the
  * file. False: no more than that is left, or it cannot go on; plog_write is next. */
 must_check bool plog_write_ahead(struct plog *pl, int64_t max);
+/* Right before plog_write: hands to the file what is staged now, when it is much, while others may
+ * read and stage. What fails, plog_write tells. */
+void plog_write_most(struct plog *pl);
 int64_t plog_staged_left(struct plog *pl); /* bytes that are staged and not in the file */
 bool plog_has_staged(struct plog *pl);
 

@@ -8,8 +8,9 @@
  * the owner has called plog_write and learned of it, nothing more is taken, or an offset would be
  * given out twice while two requests wait for it.
  *
- * What is long may be written in pieces before (plog_write_ahead): bytes beyond the segment's size,
- * which nobody reads, and which a crash leaves as a torn tail.
+ * What is long is written before (plog_write_ahead, plog_write_most): bytes beyond the segment's
+ * size, which nobody reads, and which a crash leaves as a torn tail. The lock is given meanwhile,
+ * so that others read and stage; only who needs the active segment for itself waits (is_writing).
  *
  * Answers to Kafka's UnifiedLog.append and analyzeAndValidateProducerState.
  */
@@ -21,7 +22,9 @@
 #include "storage/plog_roll.h"
 
 enum {
-    WRITE_PIECES = 64, /* of one pwritev */
+    WRITE_PIECES = 64,         /* of one pwritev */
+    MOST_BYTES_MIN = 32 << 10, /* less is written with the lock */
+    MOST_ROUNDS = 4,
 };
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -53,33 +56,49 @@ static void undo_staged(struct plog *pl)
     pl->log_end = pl->written;
 }
 
+/* One pwritev of staged bytes. */
+struct piece {
+    struct iovec iov[WRITE_PIECES];
+    int count;
+    int64_t until; /* in staged bytes */
+    /* Where the next one goes on: staged batches are only added meanwhile. */
+    size_t next;
+    int64_t next_from;
+};
+
+/* The staged bytes from ahead_bytes on, as far as one call takes them. */
+static void next_piece(const struct plog *pl, int64_t until, struct piece *pc)
+{
+    pc->count = 0;
+    pc->until = pl->ahead_bytes;
+    while (pc->next < pl->staged_count && pc->count < WRITE_PIECES && pc->until < until) {
+        const struct staged *st = &pl->staged[pc->next];
+        int64_t end = pc->next_from + to_i64(st->size);
+        if (end > pc->until) {
+            const uint8_t *bytes = st->bytes + (pc->until - pc->next_from);
+            memcpy(&pc->iov[pc->count].iov_base, &bytes, sizeof(bytes)); /* it knows no const */
+            pc->iov[pc->count++].iov_len = to_size(min_i64(end, until) - pc->until);
+            pc->until = min_i64(end, until);
+        }
+        pc->next_from = end;
+        pc->next++;
+    }
+}
+
 /* Staged bytes [pl->ahead_bytes, until) to their places in the file. */
 static int
 write_bytes(struct plog *pl, const struct segment *sg, struct fs_file *file, int64_t until)
 {
-    struct iovec pieces[WRITE_PIECES];
-    int64_t end = 0; /* of the staged batch, in staged bytes */
-    size_t i = 0;
+    struct piece pc;
+    pc.next = 0;
+    pc.next_from = 0;
     while (pl->ahead_bytes < until) {
-        int count = 0;
-        int64_t to = pl->ahead_bytes;
-        for (; i < pl->staged_count && count < WRITE_PIECES && to < until; i++) {
-            const struct staged *st = &pl->staged[i];
-            int64_t from = end;
-            end += to_i64(st->size);
-            if (end <= to) {
-                continue;
-            }
-            const uint8_t *bytes = st->bytes + (to - from);
-            memcpy(&pieces[count].iov_base, &bytes, sizeof(bytes)); /* it knows no const */
-            pieces[count++].iov_len = to_size(min_i64(end, until) - to);
-            to = min_i64(end, until);
-        }
-        int err = fs_pwritev(file, pieces, count, sg->size + pl->ahead_bytes);
+        next_piece(pl, until, &pc);
+        int err = fs_pwritev(file, pc.iov, pc.count, sg->size + pl->ahead_bytes);
         if (err < 0) {
             return err;
         }
-        pl->ahead_bytes = to;
+        pl->ahead_bytes = pc.until;
     }
     return 0;
 }
@@ -166,6 +185,7 @@ static void note_written(struct plog *pl, struct segment *sg)
 
 int plog_write_locked(struct plog *pl)
 {
+    check(!pl->is_writing);
     if (pl->staged_count == 0) {
         return 0;
     }
@@ -201,29 +221,72 @@ static int64_t plain_bytes(const struct plog *pl)
     return bytes;
 }
 
+void plog_settle_locked(struct plog *pl)
+{
+    pl->settlers++;
+    while (pl->is_writing) {
+        cond_wait(&pl->settled, &pl->lock);
+    }
+    pl->settlers--;
+}
+
+/* As write_bytes; the lock is given while the system writes. */
+static int write_unlocked(struct plog *pl, int64_t until)
+{
+    struct segment *sg = plog_active(pl);
+    struct fs_file *file = NULL;
+    struct piece pc;
+    check(!pl->is_writing);
+    int err = pl->write_error < 0 ? pl->write_error : open_for_write(pl, sg, &file);
+    pl->is_writing = err >= 0;
+    pc.next = 0;
+    pc.next_from = 0;
+    while (err >= 0 && pl->ahead_bytes < until) {
+        next_piece(pl, until, &pc);
+        int64_t at = sg->size + pl->ahead_bytes;
+        lock_give(&pl->lock);
+        err = fs_pwritev(file, pc.iov, pc.count, at);
+        lock_take(&pl->lock);
+        pl->ahead_bytes = err < 0 ? pl->ahead_bytes : pc.until;
+    }
+    pl->is_writing = false;
+    if (pl->settlers > 0) {
+        cond_broadcast(&pl->settled);
+    }
+    fs_file_unref(file);
+    return err;
+}
+
 bool plog_write_ahead(struct plog *pl, int64_t max)
 {
     lock_take(&pl->lock);
     int64_t until = pl->ahead_bytes + max;
     bool is_more = pl->staged_bytes > until;
-    if (is_more) {
-        struct segment *sg = plog_active(pl);
-        struct fs_file *file = NULL;
-        int err = pl->write_error < 0 ? pl->write_error : open_for_write(pl, sg, &file);
-        if (err >= 0) {
-            err = write_bytes(pl, sg, file, min_i64(until, plain_bytes(pl)));
-        }
+    if (is_more && pl->settlers == 0) {
+        int err = write_unlocked(pl, min_i64(until, plain_bytes(pl)));
         is_more =
             err >= 0 && pl->ahead_bytes == until; /* else plog_write does it, or tells why not */
-        fs_file_unref(file);
     }
     lock_give(&pl->lock);
     return is_more;
 }
 
+void plog_write_most(struct plog *pl)
+{
+    lock_take(&pl->lock);
+    for (int i = 0; i < MOST_ROUNDS && pl->settlers == 0; i++) {
+        int64_t until = pl->staged_bytes - pl->ahead_bytes < MOST_BYTES_MIN ? 0 : plain_bytes(pl);
+        if (until - pl->ahead_bytes < MOST_BYTES_MIN || write_unlocked(pl, until) < 0) {
+            break;
+        }
+    }
+    lock_give(&pl->lock);
+}
+
 int plog_write(struct plog *pl, int64_t *ret_written)
 {
     lock_take(&pl->lock);
+    plog_settle_locked(pl);
     int err = pl->write_error;
     pl->write_error = 0;
     if (err >= 0) {
@@ -299,6 +362,9 @@ static int make_room(struct plog *pl, const struct batch *b, int64_t now_ms)
     if (err < 0 || !plog_should_roll(pl, b, now_ms)) {
         return err;
     }
+    if (pl->is_writing) {
+        return -EAGAIN;
+    }
     err = plog_write_locked(pl);
     if (err < 0) {
         pl->write_error = err;
@@ -336,9 +402,8 @@ void plog_validate(struct plog *pl, const struct plog_append *in, struct validat
     if (in->origin == PLOG_RAFT) {
         return;
     }
-    lock_take(&pl->lock);
-    struct validate_rules rules = pl->config.rules;
-    lock_give(&pl->lock);
+    struct validate_rules rules;
+    plog_rules(pl, &rules);
     rules.leader_epoch = in->leader_epoch;
     rules.loop_bytes_max = in->may_defer ? PLOG_LOOP_BYTES_MAX : 0;
     if (in->origin == PLOG_CLIENT) {
@@ -475,8 +540,17 @@ int plog_append_validated(struct plog *pl,
     lock_take(&pl->lock);
     int err = append_locked(pl, in, validated, ret);
     lock_give(&pl->lock);
-    validated->rebuilt = blob_unref(validated->rebuilt);
+    if (err != -EAGAIN) {
+        validated->rebuilt = blob_unref(validated->rebuilt);
+    }
     return err;
+}
+
+void plog_settle(struct plog *pl)
+{
+    lock_take(&pl->lock);
+    plog_settle_locked(pl);
+    lock_give(&pl->lock);
 }
 
 int plog_append_as_leader(struct plog *pl,
@@ -485,7 +559,12 @@ int plog_append_as_leader(struct plog *pl,
 {
     struct validate_result validated;
     plog_validate(pl, in, &validated);
-    return plog_append_validated(pl, in, &validated, ret);
+    int err = plog_append_validated(pl, in, &validated, ret);
+    while (err == -EAGAIN) {
+        plog_settle(pl);
+        err = plog_append_validated(pl, in, &validated, ret);
+    }
+    return err;
 }
 
 /* --- as follower ------------------------------------------------------------------------------ */
@@ -550,6 +629,7 @@ int plog_append_as_follower(struct plog *pl, struct blob *blob, const uint8_t *b
     int err = read_incoming(bytes, size, &in, &count);
     if (err >= 0) {
         lock_take(&pl->lock);
+        plog_settle_locked(pl);
         err = stage_incoming(pl, blob, in, count);
         lock_give(&pl->lock);
     }

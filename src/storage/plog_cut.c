@@ -122,6 +122,7 @@ static int truncate_locked(struct plog *pl, int64_t offset)
 int plog_truncate_to(struct plog *pl, int64_t offset)
 {
     lock_take(&pl->lock);
+    plog_settle_locked(pl);
     int err = pl->is_offline ? ERR_OFFLINE : plog_write_locked(pl);
     if (err >= 0 && offset < pl->log_start) {
         err = ERR_BAD_ARGUMENT;
@@ -140,6 +141,7 @@ int plog_truncate_to(struct plog *pl, int64_t offset)
 int plog_reset_to(struct plog *pl, int64_t offset)
 {
     lock_take(&pl->lock);
+    plog_settle_locked(pl);
     int err = pl->is_offline ? ERR_OFFLINE : plog_write_locked(pl);
     if (err >= 0) {
         err = plog_drop_snapshots_from(pl, -1);

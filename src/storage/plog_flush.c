@@ -170,6 +170,7 @@ static int sync_indexes(struct plog *pl)
 static int gather(struct plog *pl, struct checkpoint *cp)
 {
     lock_take(&pl->lock);
+    plog_settle_locked(pl);
     int err = pl->is_offline ? ERR_OFFLINE : pl->write_error;
     if (err >= 0) {
         err = plog_write_locked(pl);
@@ -306,6 +307,7 @@ int plog_close(struct plog *pl, bool is_clean)
     }
     if (is_clean && pl->is_changed) {
         lock_take(&pl->lock);
+        plog_settle_locked(pl);
         err = pl->is_offline ? ERR_OFFLINE : plog_write_locked(pl);
         lock_give(&pl->lock);
         if (err >= 0) {

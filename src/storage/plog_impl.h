@@ -52,9 +52,14 @@ struct staged {
 
 struct plog {
     struct lock lock;
-    struct plog_env *env; /* borrowed */
-    char *path;           /* owned: "<dir>/<topic>-<partition>" */
-    char *moved_path;     /* owned: after plog_mark_deleted */
+    struct cond settled; /* with lock: is_writing has become false */
+    bool is_writing;   /* a thread writes beyond the active segment's size, without the lock: nobody
+                          else may write, roll, cut or close */
+    uint32_t settlers; /* who wait for that: nobody begins another such write */
+    struct lock rules_lock; /* LOCK_LEAF: config.rules, together with lock */
+    struct plog_env *env;   /* borrowed */
+    char *path;             /* owned: "<dir>/<topic>-<partition>" */
+    char *moved_path;       /* owned: after plog_mark_deleted */
     void *owner;
     struct str topic; /* in path */
     size_t dir_len;   /* of path */
@@ -104,13 +109,13 @@ struct plog {
     /* The largest recovery point that may stand in a checkpoint file: when the log was cut below
      * it, no snapshot may make a recovery trust what lies under it. */
     int64_t told_point;
-    int write_error;    /* of a write inside an append, for the next plog_write */
-    int64_t stale_base; /* of a segment below the first one whose file could not be removed;
-                           INT64_MAX: none. It will be there again after a restart. */
-    bool is_new;        /* its own name and partition.metadata are not stable */
-    bool is_offline;
-    bool is_changed; /* since it was opened: closing has something to do */
-    bool has_grown;  /* for on_grown */
+    int write_error;        /* of a write inside an append, for the next plog_write */
+    int64_t stale_base;     /* of a segment below the first one whose file could not be removed;
+                               INT64_MAX: none. It will be there again after a restart. */
+    bool is_new;            /* its own name and partition.metadata are not stable */
+    atomic_bool is_offline; /* set with the lock */
+    bool is_changed;        /* since it was opened: closing has something to do */
+    bool has_grown;         /* for on_grown */
 
     struct list flush_link; /* the flusher's, under its lock */
     bool is_queued;         /* the same */
@@ -140,6 +145,9 @@ int64_t plog_last_stable_locked(const struct plog *pl);
 void plog_offsets_locked(const struct plog *pl, struct plog_offsets *ret);
 
 /* plog_append.c */
+/* Waits until nobody writes without the lock. It is given meanwhile: what was read before may have
+ * changed. Before plog_write_locked and whatever else needs the active segment for itself. */
+void plog_settle_locked(struct plog *pl);
 int plog_write_locked(struct plog *pl);
 
 /* plog_metadata.c */

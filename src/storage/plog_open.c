@@ -54,6 +54,8 @@ int plog_open(struct plog_env *env,
     pl->config = *how->config;
     pl->stale_base = INT64_MAX;
     lock_init(&pl->lock, LOCK_PLOG);
+    lock_init(&pl->rules_lock, LOCK_LEAF);
+    cond_init(&pl->settled);
     pl->placing_snapshot = -1;
     clock_random(env->clock, seed.bytes, sizeof(seed.bytes));
     producer_state_init(&pl->producers, load_be64(seed.bytes), &env->producers);

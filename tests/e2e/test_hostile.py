@@ -124,6 +124,23 @@ def bombs(address, stop):
         stop.wait(0.05)
 
 
+def large_batches(address, stop):
+    """Four connections, on more than one thread of the broker, full of batches of 900 KB for one partition."""
+    clients = [Client(*address) for _ in range(4)]
+    frame = memoryview(clients[0].produce_frame('hostile', 0, batch([os.urandom(900000)])))
+    sent = [0] * len(clients)
+    for c in clients:
+        c.socket.setblocking(False)
+    while not stop.is_set():
+        for i, c in enumerate(clients):
+            try:
+                sent[i] = (sent[i] + c.socket.send(frame[sent[i]:])) % len(frame)
+                c.socket.recv(1 << 16)
+            except BlockingIOError:
+                pass
+        stop.wait(0.0005)
+
+
 def time_good_client(broker):
     """p99 of produce requests of one record, in seconds."""
     times = []
@@ -144,8 +161,8 @@ def best_p99(broker, limit, looks):
     return best
 
 
-def check_beside(env, hostile):
-    overrides = ['log.flush.interval.messages=9223372036854775807']  # the disk's own p99 is not looked at
+def check_beside(env, hostile, *more):
+    overrides = [*more, 'log.flush.interval.messages=9223372036854775807']  # the disk's own p99 is not looked at
     with env.broker(*overrides) as broker:
         with client(broker) as c:
             c.create_topic('good')
@@ -186,6 +203,12 @@ def test_a_good_client_beside_a_flood(env):
 def test_a_good_client_beside_a_storm_of_connections(env):
     """Connections that come and go."""
     check_beside(env, storm)
+
+
+def test_a_good_client_beside_large_batches(env):
+    """What one thread stages faster than the other one writes waits, and so does nobody else."""
+    check_beside(env, large_batches, 'num.network.threads=2', 'log.retention.bytes=33554432', 'log.segment.bytes=16777216',
+                 'log.retention.check.interval.ms=500')
 
 
 def test_a_good_client_beside_lies(env):

@@ -13,7 +13,8 @@ MARKERS = ('<!-- apis: made by `jackdaw apis` -->', '<!-- end of apis -->')
 
 
 def ends_cleanly(env, number):
-    broker = env.broker()
+    # One that was ignored when the tests were started, as under nohup, would stay so.
+    broker = env.broker(prefix=['env', f'--default-signal={signal.Signals(number).name[3:]}'])
     with broker:
         broker.process.send_signal(number)
         expect(broker.process.wait(30), 0, 'exit status')

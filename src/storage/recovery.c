@@ -472,10 +472,10 @@ recover_segment(struct recovery *rc, const struct log_listing *ll, size_t i, int
     if (err >= 0 && sg != plog_active(pl)) {
         err = segment_close_indexes(sg, &io);
     }
-    /* Entries of what is lost, behind the end of what is below the recovery point: no later
-     * recovery reads this segment again, and the next one may begin here, so they go for good. */
+    /* All of it lies below the recovery point: no later recovery reads this segment again, and the
+     * next one may begin here. Entries of what is lost go for good, others are there for good. */
     bool is_passed = rc->next_offset <= max_i64(from, rc->how->recovery_point) &&
-                     (segment_has_cut_indexes(sg) || sg->txns.count < txns);
+                     (segment_has_loose_indexes(sg) || sg->txns.count < txns);
     if (err >= 0 && (is_rebuilt || is_passed)) {
         rc->report->rebuilt_index |= is_rebuilt;
         err = sync_indexes(sg, &io);

@@ -158,9 +158,10 @@ int segment_trim_indexes(struct segment *sg, const struct segment_io *io)
     return err;
 }
 
-bool segment_has_cut_indexes(const struct segment *sg)
+bool segment_has_loose_indexes(const struct segment *sg)
 {
-    return sg->offsets.is_longer || sg->times.is_longer || sg->txns.is_unsynced;
+    return sg->offsets.is_longer || sg->offsets.is_unsynced || sg->times.is_longer ||
+           sg->times.is_unsynced || sg->txns.is_unsynced;
 }
 
 int segment_close_indexes(struct segment *sg, const struct segment_io *io)

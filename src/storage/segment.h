@@ -100,8 +100,8 @@ void segment_index_batch(struct segment *sg,
 must_check int segment_close_indexes(struct segment *sg, const struct segment_io *io);
 /* Cuts off the index files what is not theirs. */
 must_check int segment_trim_indexes(struct segment *sg, const struct segment_io *io);
-/* True: indexes were cut at their end, and what a power cut leaves of the files may not show it. */
-bool segment_has_cut_indexes(const struct segment *sg);
+/* True: what a power cut leaves of the index files may not be what is known of them. */
+bool segment_has_loose_indexes(const struct segment *sg);
 /* Index entries into their files; appends references to those that want a datasync (at most
  * SEGMENT_INDEXES), which is the caller's to do before a recovery point relies on them. */
 must_check int segment_flush_indexes(struct segment *sg,

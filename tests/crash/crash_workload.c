@@ -20,7 +20,8 @@
 #include "storage/trash.h"
 
 enum {
-    FD_MAX = 3, /* fewer than there are files: the cache works */
+    AHEAD_BYTES = 700, /* more than that is written in pieces */
+    FD_MAX = 3,        /* fewer than there are files: the cache works */
     PRODUCERS_MAX = 8,
 };
 
@@ -306,6 +307,9 @@ static void write_log(struct run *r, int log)
 {
     int64_t written;
     struct plog *pl = r->logs[log];
+    while (plog_write_ahead(pl, AHEAD_BYTES)) {
+        /* As what is long is written: in pieces, before it counts. */
+    }
     if (failed(r, plog_write(pl, &written))) {
         struct plog_offsets offsets;
         plog_offsets(pl, &offsets);

@@ -17,12 +17,13 @@
  *
  * A request may name tens of thousands of partitions, so all this is done in pieces of a turn of
  * the loop (request_go_on), and what moved while it waits is looked at alone. The answer is put
- * together where it is encoded: by a worker when it is long. Memory of fetches that wait is bounded
- * (broker.parked): who finds no room is answered at once.
+ * together (fetch_answer.c) where it is encoded: by a worker when it is long. Memory of fetches
+ * that wait is bounded (broker.parked): who finds no room is answered at once.
  */
 #include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/fetch_session.h"
+#include "broker/fetch_state.h"
 #include "broker/h_cluster.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
@@ -37,71 +38,7 @@
 #define WARM_TRIES_MAX \
     3 /* then the pages are read on the loop: they are evicted faster than they come */
 
-/* Kafka answers the partitions whose logs it asked before those that it refused without asking. */
-enum answer_order {
-    ORDER_LOG,
-    ORDER_UNKNOWN_ID,
-    ORDER_REFUSED,
-    ORDERS_COUNT,
-};
-
-struct target {
-    struct waiter waiter;
-    struct list moved;   /* in state.moved: its high watermark has moved while the request waited */
-    int64_t bytes;       /* of it in state.bytes */
-    struct partition *p; /* a reference; NULL: refused */
-    struct str name;     /* in the arena: of the topic of an id, for the session */
-    struct fetch_response_partition_data data;
-    struct rope rope;
-    struct fetch_outcome outcome;
-    int64_t seen_high_watermark; /* at the last evaluation: what the wait is for */
-    bool is_refused;             /* an error that was known before the log was asked */
-    bool fails_at_once;          /* refused, and nothing to wait for then */
-    enum answer_order order;
-};
-
-enum phase {
-    PHASE_RESOLVE,
-    PHASE_READ,
-    PHASE_ENROLL,
-    PHASE_WAIT,
-    PHASE_MOVED,
-    PHASE_WARM,
-    PHASE_LEAVE, /* the waiters and references go, then comes the answer */
-    PHASE_ANSWER,
-};
-
-struct state {
-    struct request *rq;
-    enum phase phase;
-    size_t next; /* target of the phase */
-    size_t good;
-    struct list moved;  /* struct target */
-    struct arena reads; /* what reading the logs needs; reset when all are read again */
-    int64_t left;       /* bytes that the answer may still take */
-    int64_t bytes;      /* that it has */
-    int64_t parked;     /* bytes taken of broker.parked */
-    int64_t now_ms;
-    bool is_first;
-    bool has_error;
-    bool has_enrolled;
-    bool is_going_on; /* request_go_on was called */
-    bool refuses_isolation;
-    bool warmed_gone; /* the connection went while a worker was at it */
-    struct fetch_context context;
-    struct target *targets; /* context.count of them */
-    struct job warm_job;
-    size_t warm_index;
-    int64_t max_bytes;
-    int32_t min_bytes;
-    int32_t warm_tries;
-    enum plog_bound bound;
-    bool is_last; /* answer whatever there is */
-    bool has_waited;
-    bool tells_endpoint; /* the answer names the leader's address, ours */
-};
-
-static void refuse(struct target *t, enum kafka_error error)
+static void refuse(struct fetch_part *t, enum kafka_error error)
 {
     t->data.error_code = (int16_t)error;
     t->data.high_watermark = -1;
@@ -110,7 +47,7 @@ static void refuse(struct target *t, enum kafka_error error)
 }
 
 /* KIP-951: who leads, when the client asked somebody else or knows an older epoch. */
-static void tell_leader(const struct state *st, struct target *t)
+static void tell_leader(const struct fetch *st, struct fetch_part *t)
 {
     if (st->rq->version >= 16) {
         t->data.current_leader.leader_id = st->rq->br->node_id;
@@ -119,7 +56,7 @@ static void tell_leader(const struct state *st, struct target *t)
     }
 }
 
-static void clear_target(struct state *st, struct target *t, const struct fetch_target *ft)
+static void clear_target(struct fetch *st, struct fetch_part *t, const struct fetch_target *ft)
 {
     rope_release(&t->rope);
     t->data = fetch_response_partition_data_default;
@@ -129,12 +66,12 @@ static void clear_target(struct state *st, struct target *t, const struct fetch_
     (void)st;
 }
 
-static void go(struct state *st);
+static void go(struct fetch *st);
 
 /* On the thread that has encoded the answer, or on the loop when there is none. */
 static void release(struct request *rq)
 {
-    struct state *st = rq->state;
+    struct fetch *st = rq->state;
     for (size_t i = 0; i < st->context.count; i++) {
         rope_release(&st->targets[i].rope);
     }
@@ -143,10 +80,10 @@ static void release(struct request *rq)
 
 static void on_abandon(struct request *rq)
 {
-    struct state *st = rq->state;
+    struct fetch *st = rq->state;
     timers_disarm(loop_timers(rq->io->loop), &rq->timer);
-    bool is_warming = st->phase == PHASE_WARM;
-    st->phase = PHASE_LEAVE;
+    bool is_warming = st->phase == FETCH_WARM;
+    st->phase = FETCH_LEAVE;
     st->next = 0;
     if (is_warming) {
         st->warmed_gone = true; /* on_warmed goes on */
@@ -157,7 +94,7 @@ static void on_abandon(struct request *rq)
 
 /* OffsetsForLeaderEpoch within a fetch: does the client's history part from ours? (KIP-595) */
 static bool
-diverges(struct target *t, const struct fetch_target *ft, const struct plog_offsets *offsets)
+diverges(struct fetch_part *t, const struct fetch_target *ft, const struct plog_offsets *offsets)
 {
     if (ft->last_fetched_epoch < 0) {
         return false;
@@ -180,7 +117,8 @@ diverges(struct target *t, const struct fetch_target *ft, const struct plog_offs
     return false;
 }
 
-static void take_aborted(struct state *st, struct target *t, const struct plog_read_result *result)
+static void
+take_aborted(struct fetch *st, struct fetch_part *t, const struct plog_read_result *result)
 {
     if (st->bound != PLOG_TO_LAST_STABLE) {
         return;
@@ -204,9 +142,9 @@ enum read_outcome {
 
 /* Reads one partition. *left: bytes that the whole answer may still take. */
 static enum read_outcome
-read_target(struct state *st, size_t index, int64_t *left, bool *is_first, int64_t *bytes)
+read_target(struct fetch *st, size_t index, int64_t *left, bool *is_first, int64_t *bytes)
 {
-    struct target *t = &st->targets[index];
+    struct fetch_part *t = &st->targets[index];
     const struct fetch_target *ft = &st->context.targets[index];
     clear_target(st, t, ft);
     enum kafka_error error =
@@ -277,141 +215,9 @@ read_target(struct state *st, size_t index, int64_t *left, bool *is_first, int64
     return READ_DONE;
 }
 
-static void remember_outcome(struct target *t)
-{
-    t->outcome.name = t->name;
-    t->outcome.high_watermark = t->data.high_watermark;
-    t->outcome.log_start_offset = t->data.log_start_offset;
-    t->outcome.has_error = t->data.error_code != 0;
-    t->outcome.must_send = t->data.diverging_epoch.epoch >= 0;
-}
-
-/* Groups neighbours of one topic; a topic may appear again further on, as in Kafka. */
-static void lay_out(struct state *st, const bool *sent)
-{
-    struct request *rq = st->rq;
-    struct fetch_response *out = rq->response;
-    size_t count = st->context.count;
-    out->responses.items = arena_alloc(&rq->arena, (count + 1) * sizeof(*out->responses.items));
-    struct fetch_response_partition_data *all = arena_alloc(&rq->arena, (count + 1) * sizeof(*all));
-    struct fetch_response_fetchable_topic_response *tr = NULL;
-    for (size_t k = 0; k < ORDERS_COUNT * count; k++) {
-        size_t i = k % count;
-        const struct fetch_target *ft = &st->context.targets[i];
-        if (!sent[i] || st->targets[i].order != k / count) {
-            continue;
-        }
-        if (tr == NULL || !uuid_equal(&tr->topic_id, &ft->topic_id) ||
-            !str_equal(tr->topic, ft->topic)) {
-            tr = &out->responses.items[out->responses.count++];
-            *tr = fetch_response_fetchable_topic_response_default;
-            tr->topic = ft->topic;
-            tr->topic_id = ft->topic_id;
-            tr->partitions.items = all;
-        }
-        *all++ = st->targets[i].data;
-        tr->partitions.count++;
-    }
-}
-
-static void tell_endpoint(struct request *rq)
-{
-    struct fetch_response *out = rq->response;
-    const struct image_broker *b = image_broker(request_image(rq), rq->br->node_id);
-    struct str host;
-    int32_t port;
-    if (rq->version < 16 || b == NULL || !cluster_endpoint(rq, b, &host, &port)) {
-        return;
-    }
-    out->node_endpoints.items = arena_alloc(&rq->arena, sizeof(*out->node_endpoints.items));
-    out->node_endpoints.count = 1;
-    out->node_endpoints.items[0] = fetch_response_node_endpoint_default;
-    out->node_endpoints.items[0].node_id = b->id;
-    out->node_endpoints.items[0].host = host;
-    out->node_endpoints.items[0].port = port;
-    out->node_endpoints.items[0].rack = b->rack;
-}
-
-/* No such isolation level: before version 13 every partition of the request says so, too. */
-static void compose_isolation_refusal(struct request *rq)
-{
-    const struct fetch_request *body = rq->body;
-    struct fetch_response *out = rq->response;
-    out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
-    out->session_id = body->session_id;
-    if (rq->version < 13) {
-        out->responses.items = arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) *
-                                                           sizeof(*out->responses.items));
-        out->responses.count = body->topics.count;
-    }
-    for (int32_t i = 0; i < out->responses.count; i++) {
-        const struct fetch_request_fetch_topic *topic = &body->topics.items[i];
-        struct fetch_response_fetchable_topic_response *tr = &out->responses.items[i];
-        *tr = fetch_response_fetchable_topic_response_default;
-        tr->topic = topic->topic;
-        tr->partitions.count = topic->partitions.count;
-        tr->partitions.items = arena_alloc(&rq->arena, ((size_t)topic->partitions.count + 1) *
-                                                           sizeof(*tr->partitions.items));
-        for (int32_t j = 0; j < topic->partitions.count; j++) {
-            struct fetch_response_partition_data *pd = &tr->partitions.items[j];
-            *pd = fetch_response_partition_data_default;
-            pd->partition_index = topic->partitions.items[j].partition;
-            pd->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
-            pd->high_watermark = -1;
-            pd->records.ptr = (const uint8_t *)"";
-        }
-    }
-}
-
-/* The sessions of all consumers are in shards by id; a lock around each use. */
-static struct fetch_shard *fetch_shard_lock(struct broker *br, int32_t session_id)
-{
-    struct fetch_shard *shard = &br->fetch_shards[(uint32_t)session_id % br->fetch_shards_count];
-    lock_take(&shard->lock);
-    return shard;
-}
-
-static void fetch_shard_unlock(struct fetch_shard *shard)
-{
-    lock_give(&shard->lock);
-}
-
-/* Puts the answer together, on the thread that will encode it. */
-static void compose(struct request *rq)
-{
-    struct state *st = rq->state;
-    struct fetch_response *out = rq->response;
-    size_t count = st->context.count;
-    if (st->refuses_isolation) {
-        compose_isolation_refusal(rq);
-        return;
-    }
-    struct fetch_outcome *outcomes = arena_alloc(&rq->arena, (count + 1) * sizeof(*outcomes));
-    bool *sent = arena_alloc(&rq->arena, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        remember_outcome(&st->targets[i]);
-        outcomes[i] = st->targets[i].outcome;
-        sent[i] = true;
-    }
-    if (st->context.kind != FETCH_SESSIONLESS) {
-        uint32_t random = 0;
-        clock_random(rq->br->clock, &random, sizeof(random));
-        int32_t id = st->context.session_id;
-        struct fetch_shard *shard =
-            fetch_shard_lock(rq->br, id == 0 ? (int32_t)(random & INT32_MAX) : id);
-        out->session_id =
-            fetch_session_end(shard->sessions, &st->context, outcomes, st->now_ms, random, sent);
-        fetch_shard_unlock(shard);
-    }
-    lay_out(st, sent);
-    if (st->tells_endpoint) {
-        tell_endpoint(rq);
-    }
-}
-
 /* ---- the phases ---- */
 
-static void enter(struct state *st, enum phase phase)
+static void enter(struct fetch *st, enum fetch_phase phase)
 {
     st->phase = phase;
     st->next = 0;
@@ -419,39 +225,39 @@ static void enter(struct state *st, enum phase phase)
 
 static void on_warmed(struct job *j)
 {
-    struct state *st = container_of(j, struct state, warm_job);
-    enter(st, st->warmed_gone ? PHASE_LEAVE : PHASE_READ);
+    struct fetch *st = container_of(j, struct fetch, warm_job);
+    enter(st, st->warmed_gone ? FETCH_LEAVE : FETCH_READ);
     go(st);
 }
 
 static void run_warm(struct job *j)
 {
-    struct state *st = container_of(j, struct state, warm_job);
-    struct target *t = &st->targets[st->warm_index];
+    struct fetch *st = container_of(j, struct fetch, warm_job);
+    struct fetch_part *t = &st->targets[st->warm_index];
     const struct fetch_target *ft = &st->context.targets[st->warm_index];
     plog_warm(t->p->pl, ft->fetch_offset, max_i64(min_i64(ft->max_bytes, st->max_bytes), 1));
     j->run = on_warmed;
     check(loop_post(st->rq->io->loop, j)); /* loops outlive the workers */
 }
 
-static void warm(struct state *st, size_t index)
+static void warm(struct fetch *st, size_t index)
 {
     st->warm_index = index;
     st->warm_tries++;
-    st->phase = PHASE_WARM;
+    st->phase = FETCH_WARM;
     st->warm_job.run = run_warm;
     background_post(st->rq->br->background, &st->warm_job);
 }
 
 static void on_moved(struct waiter *w)
 {
-    struct state *st = w->rq->state;
-    struct target *t = container_of(w, struct target, waiter);
+    struct fetch *st = w->rq->state;
+    struct fetch_part *t = container_of(w, struct fetch_part, waiter);
     if (!list_is_linked(&t->moved)) {
         list_push_back(&st->moved, &t->moved);
     }
-    if (st->phase == PHASE_WAIT) {
-        enter(st, st->context.count <= FEW_TARGETS ? PHASE_READ : PHASE_MOVED);
+    if (st->phase == FETCH_WAIT) {
+        enter(st, st->context.count <= FEW_TARGETS ? FETCH_READ : FETCH_MOVED);
         go(st);
     }
 }
@@ -460,21 +266,21 @@ static void on_timeout(struct timer *t, void *ctx)
 {
     (void)t;
     struct request *rq = ctx;
-    struct state *st = rq->state;
+    struct fetch *st = rq->state;
     st->is_last = true;
-    if (st->phase == PHASE_WAIT) {
-        enter(st, PHASE_READ);
+    if (st->phase == FETCH_WAIT) {
+        enter(st, FETCH_READ);
         go(st);
     }
 }
 
 /* True: a piece is done, and there is no time for another. */
-static bool is_late(struct state *st)
+static bool is_late(struct fetch *st)
 {
     return st->next % PIECE == 0 && loop_slice_is_over(st->rq->io->loop);
 }
 
-static void begin_reading(struct state *st)
+static void begin_reading(struct fetch *st)
 {
     while (list_pop_front(&st->moved) != NULL) {
         /* All are looked at now. */
@@ -487,14 +293,14 @@ static void begin_reading(struct state *st)
 }
 
 /* Reads all partitions. */
-static bool read_some(struct state *st)
+static bool read_some(struct fetch *st)
 {
     if (st->next == 0) {
         begin_reading(st);
     }
     while (st->next < st->context.count) {
         size_t index = st->next++;
-        struct target *t = &st->targets[index];
+        struct fetch_part *t = &st->targets[index];
         t->outcome = (struct fetch_outcome){0};
         if (t->is_refused) {
             st->has_error = st->has_error || t->fails_at_once;
@@ -513,13 +319,13 @@ static bool read_some(struct state *st)
         }
     }
     bool enough = st->has_error || st->bytes >= st->min_bytes || st->is_last;
-    enter(st, enough ? PHASE_LEAVE : PHASE_ENROLL);
+    enter(st, enough ? FETCH_LEAVE : FETCH_ENROLL);
     st->has_waited = st->has_waited || !enough;
     return true;
 }
 
 /* What waits holds memory: there is a bound. */
-static bool may_wait(struct state *st)
+static bool may_wait(struct fetch *st)
 {
     struct mem_budget *parked = &st->rq->br->parked;
     if (st->rq->arena.used + st->reads.used <= SMALL_BYTES) {
@@ -534,7 +340,7 @@ static bool may_wait(struct state *st)
 }
 
 /* Waits for one more partition; false: it has moved already. */
-static bool enroll(struct target *t)
+static bool enroll(struct fetch_part *t)
 {
     if (t->p == NULL || list_is_linked(&t->waiter.link) || list_is_linked(&t->waiter.ready_link)) {
         return true;
@@ -543,14 +349,14 @@ static bool enroll(struct target *t)
     return partition_wait(t->p, &t->waiter);
 }
 
-static bool enroll_some(struct state *st)
+static bool enroll_some(struct fetch *st)
 {
     if (st->next == 0 && !may_wait(st)) {
         st->is_last = true;
     }
     st->has_enrolled = true;
     while (!st->is_last && st->next < st->context.count) {
-        struct target *t = &st->targets[st->next++];
+        struct fetch_part *t = &st->targets[st->next++];
         if (!list_is_linked(&t->moved) && !enroll(t)) {
             list_push_back(&st->moved, &t->moved);
         }
@@ -559,20 +365,20 @@ static bool enroll_some(struct state *st)
         }
     }
     if (st->is_last) {
-        enter(st, PHASE_READ);
+        enter(st, FETCH_READ);
     } else if (!list_is_empty(&st->moved)) {
-        enter(st, st->context.count <= FEW_TARGETS ? PHASE_READ : PHASE_MOVED);
+        enter(st, st->context.count <= FEW_TARGETS ? FETCH_READ : FETCH_MOVED);
     } else {
-        enter(st, PHASE_WAIT);
+        enter(st, FETCH_WAIT);
     }
     return true;
 }
 
 /* Reads those that have moved, and waits for them again when all together is not enough yet. */
-static bool read_moved(struct state *st)
+static bool read_moved(struct fetch *st)
 {
     while (!list_is_empty(&st->moved) && !st->is_last) {
-        struct target *t = list_entry(list_pop_front(&st->moved), struct target, moved);
+        struct fetch_part *t = list_entry(list_pop_front(&st->moved), struct fetch_part, moved);
         size_t index = (size_t)(t - st->targets);
         bool is_first = true;
         int64_t left = st->max_bytes;
@@ -581,7 +387,7 @@ static bool read_moved(struct state *st)
         enum read_outcome ro = read_target(st, index, &left, &is_first, &st->bytes);
         t->bytes = st->bytes - before;
         if (ro != READ_DONE || st->bytes >= st->min_bytes || st->reads.used > READS_BYTES_MAX) {
-            enter(st, PHASE_READ);
+            enter(st, FETCH_READ);
             return true;
         }
         if (!enroll(t)) {
@@ -591,14 +397,14 @@ static bool read_moved(struct state *st)
             return false;
         }
     }
-    enter(st, st->is_last ? PHASE_READ : PHASE_WAIT);
+    enter(st, st->is_last ? FETCH_READ : FETCH_WAIT);
     return true;
 }
 
-static bool leave_some(struct state *st)
+static bool leave_some(struct fetch *st)
 {
     while (st->next < st->context.count) {
-        struct target *t = &st->targets[st->next++];
+        struct fetch_part *t = &st->targets[st->next++];
         if (t->p != NULL) {
             if (st->has_enrolled) {
                 waiter_cancel(&t->waiter);
@@ -609,11 +415,11 @@ static bool leave_some(struct state *st)
             return false;
         }
     }
-    st->phase = PHASE_ANSWER;
+    st->phase = FETCH_ANSWER;
     return true;
 }
 
-static void answer(struct state *st)
+static void answer(struct fetch *st)
 {
     struct request *rq = st->rq;
     if (st->parked > 0) {
@@ -627,46 +433,46 @@ static void answer(struct state *st)
         request_drop(rq);
         return;
     }
-    rq->before_encoding = compose;
+    rq->before_encoding = fetch_compose;
     rq->after_encoding = release;
     request_finish(rq);
 }
 
 static void resume(struct request *rq)
 {
-    struct state *st = rq->state;
+    struct fetch *st = rq->state;
     st->is_going_on = false;
     go(st);
 }
 
-static bool resolve_some(struct state *st);
+static bool resolve_some(struct fetch *st);
 
 /* From phase to phase, until it waits, is answered, or the slice is over. */
-static void go(struct state *st)
+static void go(struct fetch *st)
 {
     for (;;) {
         bool has_time = true;
         switch (st->phase) {
-        case PHASE_RESOLVE:
+        case FETCH_RESOLVE:
             has_time = resolve_some(st);
             break;
-        case PHASE_READ:
+        case FETCH_READ:
             has_time = read_some(st);
             break;
-        case PHASE_ENROLL:
+        case FETCH_ENROLL:
             has_time = enroll_some(st);
             break;
-        case PHASE_MOVED:
+        case FETCH_MOVED:
             has_time = read_moved(st);
             break;
-        case PHASE_LEAVE:
+        case FETCH_LEAVE:
             has_time = leave_some(st);
             break;
-        case PHASE_ANSWER:
+        case FETCH_ANSWER:
             answer(st);
             return;
-        case PHASE_WAIT:
-        case PHASE_WARM:
+        case FETCH_WAIT:
+        case FETCH_WARM:
             return;
         }
         if (!has_time) {
@@ -682,22 +488,23 @@ static void go(struct state *st)
 /* An id that no topic has, of a topic that the session knew by name: that name is what counts now.
  */
 static enum kafka_error
-refuse_lost_id(struct state *st, struct target *t, const struct fetch_target *ft)
+refuse_lost_id(struct fetch *st, struct fetch_part *t, const struct fetch_target *ft)
 {
     const struct image_topic *namesake = image_topic_by_name(request_image(st->rq), ft->name);
     if (namesake == NULL || ft->partition < 0 || ft->partition >= namesake->partitions_count) {
-        t->order = ORDER_REFUSED;
+        t->order = FETCH_ORDER_REFUSED;
         return KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     t->fails_at_once = true;
-    t->order = ORDER_LOG;
+    t->order = FETCH_ORDER_LOG;
     return KAFKA_ERROR_INCONSISTENT_TOPIC_ID;
 }
 
-static enum kafka_error look_up(struct state *st, struct target *t, const struct fetch_target *ft)
+static enum kafka_error
+look_up(struct fetch *st, struct fetch_part *t, const struct fetch_target *ft)
 {
     struct request *rq = st->rq;
-    t->order = ORDER_REFUSED;
+    t->order = FETCH_ORDER_REFUSED;
     if (!st->context.uses_ids) {
         return lookup_by_name(rq, ft->topic, ft->partition, &t->p);
     }
@@ -707,17 +514,17 @@ static enum kafka_error look_up(struct state *st, struct target *t, const struct
         return refuse_lost_id(st, t, ft);
     }
     if (topic == NULL) {
-        t->order = ORDER_UNKNOWN_ID;
+        t->order = FETCH_ORDER_UNKNOWN_ID;
     } else if (st->context.kind != FETCH_SESSIONLESS && str_is_null(ft->name)) {
         t->name = arena_strdup(&rq->arena, topic->name);
     }
     return error;
 }
 
-static void resolve(struct state *st, size_t index)
+static void resolve(struct fetch *st, size_t index)
 {
     struct request *rq = st->rq;
-    struct target *t = &st->targets[index];
+    struct fetch_part *t = &st->targets[index];
     const struct fetch_target *ft = &st->context.targets[index];
     rope_init(&t->rope);
     clear_target(st, t, ft);
@@ -730,17 +537,17 @@ static void resolve(struct state *st, size_t index)
         t->is_refused = true;
         refuse(t, error);
         /* Kafka: null where the log was asked, empty where it was not */
-        t->data.aborted_transactions.count = t->order == ORDER_LOG ? -1 : 0;
+        t->data.aborted_transactions.count = t->order == FETCH_ORDER_LOG ? -1 : 0;
         return;
     }
-    t->order = ORDER_LOG;
+    t->order = FETCH_ORDER_LOG;
     t->waiter =
         (struct waiter){.p = t->p, .io = rq->io, .rq = rq, .slot = &rq->slot, .wake = on_moved};
 }
 
 /* A client that says it is a broker: there is none but us, which does not follow itself. One that
  * names the right epoch seems to know of replicas that we do not know of yet. */
-static enum kafka_error follower_error(const struct target *t, int32_t current_leader_epoch)
+static enum kafka_error follower_error(const struct fetch_part *t, int32_t current_leader_epoch)
 {
     if (current_leader_epoch < 0) {
         return KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
@@ -749,13 +556,13 @@ static enum kafka_error follower_error(const struct target *t, int32_t current_l
     return error == KAFKA_ERROR_NONE ? KAFKA_ERROR_UNKNOWN_LEADER_EPOCH : error;
 }
 
-static bool refuse_followers(struct state *st, int32_t replica_id)
+static bool refuse_followers(struct fetch *st, int32_t replica_id)
 {
     if (replica_id < 0) {
         return false;
     }
     for (size_t i = 0; i < st->context.count; i++) {
-        struct target *t = &st->targets[i];
+        struct fetch_part *t = &st->targets[i];
         if (!t->is_refused) {
             enum kafka_error error = follower_error(t, st->context.targets[i].current_leader_epoch);
             refuse(t, error);
@@ -769,22 +576,22 @@ static bool refuse_followers(struct state *st, int32_t replica_id)
     return true;
 }
 
-static bool resolve_some(struct state *st)
+static bool resolve_some(struct fetch *st)
 {
     struct request *rq = st->rq;
     const struct fetch_request *body = rq->body;
     while (st->next < st->context.count) {
         size_t index = st->next++;
         resolve(st, index);
-        st->good += st->targets[index].order == ORDER_LOG;
+        st->good += st->targets[index].order == FETCH_ORDER_LOG;
         if (is_late(st)) {
             return false;
         }
     }
-    enter(st, PHASE_READ);
+    enter(st, FETCH_READ);
     if (st->good > 0 && body->isolation_level != 0 && body->isolation_level != 1) {
         st->refuses_isolation = true;
-        enter(st, PHASE_LEAVE);
+        enter(st, FETCH_LEAVE);
         return true;
     }
     int32_t replica_id = rq->version >= 15 ? body->replica_state.replica_id : body->replica_id;
@@ -800,7 +607,7 @@ static bool resolve_some(struct state *st)
 void fetch_prepare(struct request *rq, int64_t now_ms)
 {
     const struct fetch_request *body = rq->body;
-    struct state *st = arena_alloc(&rq->arena, sizeof(*st));
+    struct fetch *st = arena_alloc(&rq->arena, sizeof(*st));
     rq->state = st;
     st->rq = rq;
     list_init(&st->moved);
@@ -834,7 +641,7 @@ enum request_verdict h_fetch(struct request *rq)
     if (rq->state == NULL) {
         fetch_prepare(rq, loop_now_ms(rq->io->loop));
     }
-    struct state *st = rq->state;
+    struct fetch *st = rq->state;
     if (st->context.error != KAFKA_ERROR_NONE) {
         out->error_code = (int16_t)st->context.error;
         return REQUEST_DONE;
@@ -844,7 +651,7 @@ enum request_verdict h_fetch(struct request *rq)
     st->min_bytes = body->min_bytes;
     rq->on_abandon = on_abandon;
     timer_init(&rq->timer, on_timeout, rq);
-    enter(st, PHASE_RESOLVE);
+    enter(st, FETCH_RESOLVE);
     go(st);
     return REQUEST_PARKED;
 }

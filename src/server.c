@@ -532,16 +532,22 @@ void server_log_metrics(struct server *sv)
     }
 }
 
-/* Nobody waits any more: what is parked is abandoned, and every loop turns until its last request
- * is settled. */
+/* Nobody waits any more: what is parked is abandoned, and the loops turn until the last request is
+ * settled. It may wait for what another loop writes, so they take turns, and tell each other. */
 static void settle_loops(struct server *sv)
 {
     struct broker *br = &sv->br;
+    bool is_settled;
+    do {
+        is_settled = true;
+        for (size_t i = 0; i < br->ios_count; i++) {
+            loop_turn(br->ios[i]->loop, false);
+            is_settled = is_settled && conn_set_count(br->ios[i]->conns) == 0;
+        }
+    } while (!is_settled);
     for (size_t i = 0; i < br->ios_count; i++) {
         loop_close_mailbox(br->ios[i]->loop);
-        do {
-            loop_turn(br->ios[i]->loop, false);
-        } while (conn_set_count(br->ios[i]->conns) > 0);
+        loop_turn(br->ios[i]->loop, false);
     }
 }
 

@@ -18,6 +18,7 @@ struct group_commit {
     struct cond cond;
     bool is_wanted;
     bool stops;
+    bool has_ended; /* the thread: who asks for a flush makes it */
 };
 
 struct group_commit *
@@ -67,6 +68,9 @@ void group_commit_stop(struct group_commit *gc)
     cond_signal(&gc->cond);
     lock_give(&gc->lock);
     thread_join(&gc->thread);
+    lock_take(&gc->lock);
+    gc->has_ended = true;
+    lock_give(&gc->lock);
 }
 
 struct group_commit *group_commit_free(struct group_commit *gc)
@@ -86,8 +90,11 @@ void group_commit_flush(struct group_commit *gc, struct plog *pl)
     if (flusher_add(gc->flusher, pl)) {
         lock_take(&gc->lock);
         gc->is_wanted = true;
+        bool has_ended = gc->has_ended;
         lock_give(&gc->lock);
         cond_signal(&gc->cond);
+        while (has_ended && flusher_round(gc->flusher) > 0) {
+        }
     }
 }
 

@@ -21,7 +21,8 @@ must_check int group_commit_start(struct group_commit *gc);
 void group_commit_stop(struct group_commit *gc); /* syncs what is queued, then ends the thread */
 struct group_commit *group_commit_free(struct group_commit *gc);
 
-/* The log has written bytes that acks or a flush interval wait for. Any thread. */
+/* The log has written bytes that acks or a flush interval wait for. Any thread. After
+ * group_commit_stop it is synced within the call. */
 void group_commit_flush(struct group_commit *gc, struct plog *pl);
 /* Before a log is closed: no round uses it afterwards. */
 void group_commit_forget(struct group_commit *gc, struct plog *pl);

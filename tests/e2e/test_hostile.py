@@ -138,6 +138,9 @@ def large_batches(address, stop):
                 c.socket.recv(1 << 16)
             except BlockingIOError:
                 pass
+            except OSError:
+                stop.wait()  # the broker has stopped
+                return
         stop.wait(0.0005)
 
 
@@ -209,6 +212,19 @@ def test_a_good_client_beside_large_batches(env):
     """What one thread stages faster than the other one writes waits, and so does nobody else."""
     check_beside(env, large_batches, 'num.network.threads=2', 'log.retention.bytes=33554432', 'log.segment.bytes=16777216',
                  'log.retention.check.interval.ms=500')
+
+
+def test_a_stop_in_the_middle_of_large_batches_ends(env):
+    """Requests of one thread wait for what another one writes, and for the disk, when the signal comes."""
+    with env.broker('num.network.threads=2', 'log.retention.bytes=33554432', 'log.segment.bytes=16777216',
+                    'log.retention.check.interval.ms=500') as broker:
+        with client(broker) as c:
+            c.create_topic('hostile')
+        for _ in range(6):
+            with beside(broker, large_batches):
+                time.sleep(0.4)
+                expect(broker.stop(10), 0, 'exit status')
+            broker.start()
 
 
 def test_a_good_client_beside_lies(env):

@@ -45,15 +45,3 @@ double bare_expected(const struct bare *b, double cpu_s)
 {
     return (double)b->long_count / fmax(b->cpu_s, 1e-9) * cpu_s;
 }
-
-double bare_chance(const struct bare *b, int64_t count, double cpu_s)
-{
-    double mean = (double)(b->long_count + 1) / fmax(b->cpu_s, 1e-9) * cpu_s;
-    double term = exp(-mean);
-    double below = 0;
-    for (int64_t i = 0; i < count; i++) {
-        below += term;
-        term *= mean / (double)(i + 1);
-    }
-    return fmax(1 - below, 0);
-}

@@ -19,10 +19,7 @@ struct bare {
 /* Turns for so many seconds of processor time of the calling thread, added to `b`. */
 void bare_run(struct bare *b, double cpu_s);
 
-/* The chance that `count` or more long turns came of the machine alone in so many seconds of
- * processor time: a Poisson tail. The machine's rate is taken as if it had been seen once more
- * than it was, since what was not seen yet may be. */
-double bare_chance(const struct bare *b, int64_t count, double cpu_s);
-double bare_expected(const struct bare *b, double cpu_s); /* long turns */
+/* How many long turns the machine makes in so many seconds of processor time, by what was seen. */
+double bare_expected(const struct bare *b, double cpu_s);
 
 #endif

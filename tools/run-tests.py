@@ -80,6 +80,7 @@ def main():
     steps = {
         'layers': [py, f'{TOP}/tools/check-layers.py'],
         'style': [py, f'{TOP}/tools/check-style.py', '--build', build],
+        'tools': [py, f'{TOP}/tests/tools/test_turns.py'],
         'unit': None,
         'e2e': [py, f'{TOP}/tests/e2e/run.py', server],
         'interop': [f'{TOP}/interop/run', 'kcat', 'rdkafka', 'groups-kcat', 'groups-rdkafka'],

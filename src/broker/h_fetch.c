@@ -56,14 +56,13 @@ static void tell_leader(const struct fetch *st, struct fetch_part *t)
     }
 }
 
-static void clear_target(struct fetch *st, struct fetch_part *t, const struct fetch_target *ft)
+static void clear_target(struct fetch_part *t, const struct fetch_target *ft)
 {
     rope_release(&t->rope);
     t->data = fetch_response_partition_data_default;
     t->data.partition_index = ft->partition;
     t->data.aborted_transactions.count = -1;
     t->data.records.ptr = (const uint8_t *)"";
-    (void)st;
 }
 
 static void go(struct fetch *st);
@@ -146,7 +145,7 @@ read_target(struct fetch *st, size_t index, int64_t *left, bool *is_first, int64
 {
     struct fetch_part *t = &st->targets[index];
     const struct fetch_target *ft = &st->context.targets[index];
-    clear_target(st, t, ft);
+    clear_target(t, ft);
     enum kafka_error error =
         lookup_check_epoch(t->p, ft->current_leader_epoch < 0 ? -1 : ft->current_leader_epoch);
     if (error != KAFKA_ERROR_NONE) {
@@ -527,7 +526,7 @@ static void resolve(struct fetch *st, size_t index)
     struct fetch_part *t = &st->targets[index];
     const struct fetch_target *ft = &st->context.targets[index];
     rope_init(&t->rope);
-    clear_target(st, t, ft);
+    clear_target(t, ft);
     enum kafka_error error = look_up(st, t, ft);
     if (error == KAFKA_ERROR_NONE && !authorize(rq, ACL_READ, RESOURCE_TOPIC, t->p->topic)) {
         t->p = partition_unref(t->p);

@@ -16,8 +16,7 @@
 
 #define SLICE_NS          100000 /* of the processor */
 #define WRITE_PIECE_BYTES (INT64_C(256) << 10)
-#define WRITE_ALONE_BYTES (32 << 10) /* so much is written before the owner's locks are taken */
-#define KIB_NS_MIN        1024       /* what a KiB of a write is taken to cost at least */
+#define KIB_NS_MIN        1024 /* what a KiB of a write is taken to cost at least */
 #define KIB_NS_MAX        (8 * KIB_NS_MIN)
 #define WRITE_LEARN_BYTES (32 << 10) /* shorter writes do not tell */
 #define LOG_NS            6000
@@ -67,7 +66,7 @@ static void write_dirty(struct turn_task *task, void *ctx)
             }
         }
         bytes += left;
-        if (left >= WRITE_ALONE_BYTES) {
+        if (left >= PLOG_MOST_BYTES_MIN) { /* before the owner's locks are taken */
             plog_write_most(dl.pl);
         }
         dl.duties->write(io, dl.owner);

@@ -405,6 +405,15 @@ bool conn_limits_are_exceeded(struct conn_limits *cl, struct loop_waiter *w)
     return are_exceeded;
 }
 
+void conn_limits_await_excess(struct conn_limits *cl, struct loop_waiter *w)
+{
+    if (cl != NULL) {
+        lock_take(&cl->lock);
+        loop_waiter_add_locked(w, &cl->excess);
+        lock_give(&cl->lock);
+    }
+}
+
 bool conn_share_is_exempt(struct conn_share *sh)
 {
     if (sh == NULL) {

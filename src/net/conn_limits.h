@@ -28,6 +28,7 @@ void conn_limits_leave(struct conn_share *sh, const struct conn_peer *peer);
 /* Are there more connections than allowed in all, since the limit was lowered or since an exempt
  * listener took one more? The waiter is told when there are again. */
 must_check bool conn_limits_are_exceeded(struct conn_limits *cl, struct loop_waiter *w);
+void conn_limits_await_excess(struct conn_limits *cl, struct loop_waiter *w); /* tell it, only */
 bool conn_share_is_exempt(struct conn_share *sh); /* takes NULL: it is not */
 
 /* The share of a listener that is being made; NULL: there are no limits. */

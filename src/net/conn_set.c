@@ -193,7 +193,7 @@ int conn_set_new(struct loop *lp, const struct conn_options *options, struct con
     timer_init(&cs->slow, conn_out_slow, cs);
     turn_task_init(&cs->shed_task, TURN_APPEND, shed, cs);
     conn_limits_waiter_init(&cs->excess, op->limits, lp, on_excess, cs);
-    IGNORE(conn_limits_are_exceeded(op->limits, &cs->excess)); /* none is there yet */
+    conn_limits_await_excess(op->limits, &cs->excess);
     conn_memory_waiter_init(&cs->waiter, op->memory, lp, conn_in_resume, cs);
     if (op->metrics != NULL) {
         find_metrics(cs, op->metrics);

@@ -165,8 +165,6 @@ void conn_end_pass(struct conn *cn)
 
 /* --- the end --- */
 
-/* --- the end --- */
-
 void conn_end(struct conn *cn, enum conn_end reason)
 {
     struct conn_set *cs = cn->cs;

@@ -204,8 +204,9 @@ void plog_drop_staged(struct plog *pl);
 /* Before plog_write, where that would take too long: hands `max` bytes of what is staged to the
  * file. False: no more than that is left, or it cannot go on; plog_write is next. */
 must_check bool plog_write_ahead(struct plog *pl, int64_t max);
-/* Right before plog_write: hands to the file what is staged now, when it is much, while others may
- * read and stage. What fails, plog_write tells. */
+/* Right before plog_write: hands to the file what is staged now, when it is at least
+ * PLOG_MOST_BYTES_MIN, while others may read and stage. What fails, plog_write tells. */
+#define PLOG_MOST_BYTES_MIN (32 << 10)
 void plog_write_most(struct plog *pl);
 int64_t plog_staged_left(struct plog *pl); /* bytes that are staged and not in the file */
 bool plog_has_staged(struct plog *pl);

@@ -22,8 +22,7 @@
 #include "storage/plog_roll.h"
 
 enum {
-    WRITE_PIECES = 64,         /* of one pwritev */
-    MOST_BYTES_MIN = 32 << 10, /* less is written with the lock */
+    WRITE_PIECES = 64, /* of one pwritev */
     MOST_ROUNDS = 4,
 };
 
@@ -275,8 +274,9 @@ void plog_write_most(struct plog *pl)
 {
     lock_take(&pl->lock);
     for (int i = 0; i < MOST_ROUNDS && pl->settlers == 0; i++) {
-        int64_t until = pl->staged_bytes - pl->ahead_bytes < MOST_BYTES_MIN ? 0 : plain_bytes(pl);
-        if (until - pl->ahead_bytes < MOST_BYTES_MIN || write_unlocked(pl, until) < 0) {
+        int64_t left = pl->staged_bytes - pl->ahead_bytes;
+        int64_t until = left < PLOG_MOST_BYTES_MIN ? 0 : plain_bytes(pl);
+        if (until - pl->ahead_bytes < PLOG_MOST_BYTES_MIN || write_unlocked(pl, until) < 0) {
             break;
         }
     }

@@ -293,14 +293,23 @@ static void empty_and_plain_input_is_refused(void **state)
     expect_output(CODEC_ZSTD, nothing, "", 0);
 }
 
+/* "jack" and "daw", each a whole gzip member, and one behind the other. */
+static void make_members(struct bytes *a, struct bytes *b, struct bytes *both)
+{
+    *a = compressed(CODEC_GZIP, -1, "jack", 4);
+    *b = compressed(CODEC_GZIP, -1, "daw", 3);
+    *both = (struct bytes){.ptr = NULL};
+    bytes_add(both, a->ptr, a->len);
+    bytes_add(both, b->ptr, b->len);
+}
+
 static void reserved_flags_of_a_gzip_header_do_not_count(void **state)
 {
     IGNORE(state);
-    struct bytes a = compressed(CODEC_GZIP, -1, "jack", 4);
-    struct bytes b = compressed(CODEC_GZIP, -1, "daw", 3);
-    struct bytes both = {.ptr = NULL};
-    bytes_add(&both, a.ptr, a.len);
-    bytes_add(&both, b.ptr, b.len);
+    struct bytes a;
+    struct bytes b;
+    struct bytes both;
+    make_members(&a, &b, &both);
     a.ptr[3] |= 0xe0;
     expect_output(CODEC_GZIP, a, "jack", 4);
     both.ptr[3] |= 0x20;
@@ -318,11 +327,10 @@ static void reserved_flags_of_a_gzip_header_do_not_count(void **state)
 static void gzip_members_are_one_stream_and_other_bytes_after_them_are_ignored(void **state)
 {
     IGNORE(state);
-    struct bytes a = compressed(CODEC_GZIP, -1, "jack", 4);
-    struct bytes b = compressed(CODEC_GZIP, -1, "daw", 3);
-    struct bytes both = {.ptr = NULL};
-    bytes_add(&both, a.ptr, a.len);
-    bytes_add(&both, b.ptr, b.len);
+    struct bytes a;
+    struct bytes b;
+    struct bytes both;
+    make_members(&a, &b, &both);
     expect_output(CODEC_GZIP, both, "jackdaw", 7);
     bytes_add(&both, "junk", 4);
     expect_output(CODEC_GZIP, both, "jackdaw", 7);

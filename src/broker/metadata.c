@@ -31,8 +31,7 @@
 #include "base/err.h"
 #include "broker/broker.h"
 #include "broker/config.h"
-#include "broker/log_dirs.h"
-#include "broker/metadata_owed.h"
+#include "broker/metadata_impl.h"
 #include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "net/loop.h"
@@ -40,40 +39,11 @@
 
 #define BATCH_BYTES_MAX \
     (7 << 20) /* records of one append; the log takes 8 MiB with everything around them */
-#define WISHES_MAX    100
-#define ENDPOINTS_MAX 64
+#define WISHES_MAX 100
 
 #define SNAPSHOT_COMPLAINT_MS 60000
 #define REFUSAL_COMPLAINT_MS  60000
 #define OWED_RETRY_MS         5000 /* while a start owes records and nobody changes anything */
-
-struct metadata {
-    struct broker *br;    /* borrowed */
-    struct raft_node *rn; /* owned */
-    metadata_image_fn *on_image;
-    struct thread thread;
-    struct arena arena;      /* of the batch at hand; metadata thread */
-    struct image *newest;    /* a reference; metadata thread */
-    struct lock image_lock;  /* LOCK_LEAF */
-    struct image *published; /* image_lock: a reference */
-    struct lock jobs_lock;   /* LOCK_MAILBOX */
-    struct cond jobs_cond;
-    struct list jobs;     /* jobs_lock: metadata_job by job.node */
-    bool is_stopping;     /* jobs_lock */
-    struct lock ids_lock; /* LOCK_LEAF */
-    int64_t next_id;      /* ids_lock: of the block in use */
-    int64_t end_id;       /* ids_lock */
-    int64_t new_next_id;  /* metadata thread: of a block whose record is not committed yet */
-    int64_t new_end_id;
-    _Atomic int wishes;
-    int16_t kraft_version; /* constant after the start */
-    struct owed owed;      /* metadata thread: of the start */
-    int failure;           /* metadata thread: what made the log unusable; 0: nothing */
-    void (*fatal)(void *ctx, int err);
-    void *fatal_ctx;
-    struct log_limit snapshot_limit;
-    struct log_limit refusal_limit;
-};
 
 /* ---- the log and the images made from it ---- */
 
@@ -99,16 +69,14 @@ replay(struct metadata *md, const struct view *records, size_t count, int64_t ba
     return 0;
 }
 
-/* Of the next record that is decided. */
-static int64_t next_offset(const struct metadata *md)
+int64_t metadata_next_offset(const struct metadata *md)
 {
     return max_i64(raft_node_next_offset(md->rn), md->owed.end);
 }
 
-/* Records of a start go into the newest image at once. */
-static int owe(struct metadata *md, struct meta_records *records)
+int metadata_owe(struct metadata *md, struct meta_records *records)
 {
-    int64_t base_offset = next_offset(md);
+    int64_t base_offset = metadata_next_offset(md);
     int r = replay(md, records->items, records->count, base_offset);
     metadata_owed_add(&md->owed, records, base_offset, BATCH_BYTES_MAX);
     meta_records_init(records, &md->owed.arena);
@@ -272,7 +240,7 @@ static int take_records(struct metadata *md,
                         struct meta_records *own,
                         struct pending *pd)
 {
-    int64_t base_offset = next_offset(md) + to_i64(pd->records.count);
+    int64_t base_offset = metadata_next_offset(md) + to_i64(pd->records.count);
     int r = replay(md, own->items, own->count, base_offset);
     if (r < 0) {
         LOG_ERROR(md->br->logger, FAC_META, "a decision made records that cannot be replayed: %s",
@@ -466,142 +434,6 @@ static int load(struct metadata *md, const char *dir, char *ret_error, size_t er
     return 0;
 }
 
-/* The records that begin the cluster, or nothing; an open transaction of the last leader is ended
- * first. Where that was the one that begins the cluster nothing has begun yet: Kafka 4.4 ends its
- * process here and goes on with the same records at the next start. */
-static int begin_cluster(struct metadata *md, struct meta_records *records)
-{
-    if (image_is_in_transaction(md->newest)) {
-        int r = bootstrap_abort_transaction(records);
-        r = r < 0 ? r : owe(md, records);
-        if (r < 0) {
-            return r;
-        }
-    }
-    if (image_feature_level(md->newest, STR(METADATA_VERSION)) > 0) {
-        return 0;
-    }
-    const struct view *first;
-    size_t count;
-    raft_node_bootstrap(md->rn, &first, &count);
-    struct str min_isr =
-        arena_printf(&md->arena, "%" PRId64, config_get_int(md->br->config, "min.insync.replicas"));
-    int r = bootstrap_cluster(records, first, count, min_isr);
-    return r < 0 ? r : owe(md, records);
-}
-
-/* Endpoints of the broker as they are bound. */
-static int32_t broker_endpoints(const struct broker *br, struct image_endpoint *ret)
-{
-    int32_t count = 0;
-    for (size_t i = 0; i < br->listeners_count && count < ENDPOINTS_MAX; i++) {
-        const struct broker_listener *bl = &br->listeners[i];
-        ret[count++] = (struct image_endpoint){
-            .name = bl->name,
-            .host = bl->advertised_host,
-            .port = bl->advertised_port,
-            .security_protocol = bl->security_protocol,
-        };
-    }
-    return count;
-}
-
-/* Kafka registers the listeners of the controller, whatever controller.quorum.voters says of them.
- * Nothing is bound for them here: without any, or with port 0, the voter tells. */
-static int32_t controller_endpoints(const struct metadata *md, struct image_endpoint *ret)
-{
-    static const struct voter nobody = {0};
-    struct raft_node_description rd;
-    raft_node_describe(md->rn, &rd);
-    const struct voter *v = voters_find(rd.voters, md->br->node_id, &md->br->directory_id);
-    v = v == NULL ? &nobody : v;
-    const struct config_listener *all;
-    size_t all_count;
-    config_listeners(md->br->config, &all, &all_count);
-    int32_t count = 0;
-    for (size_t i = 0; i < all_count && count < ENDPOINTS_MAX; i++) {
-        const struct config_listener *cl = &all[i];
-        if (!cl->is_controller) {
-            continue;
-        }
-        uint16_t port = cl->advertised_port != 0 ? cl->advertised_port : cl->port;
-        ret[count++] = (struct image_endpoint){
-            .name = cl->name,
-            .host = cl->advertised_host.len > 0 ? cl->advertised_host : cl->host,
-            .port = port == 0 && v->endpoints_count > 0 ? v->endpoints[0].port : port,
-            .security_protocol = cl->security_protocol,
-        };
-    }
-    for (int32_t i = 0; config_controller_listener(md->br->config) == NULL &&
-                        i < v->endpoints_count && count < ENDPOINTS_MAX;
-         i++) {
-        struct str name = v->endpoints[i].listener;
-        ret[count++] = (struct image_endpoint){
-            .name = name.len > 0 ? name : STR("CONTROLLER"), /* a static voter has none */
-            .host = v->endpoints[i].host,
-            .port = v->endpoints[i].port,
-        };
-    }
-    return count;
-}
-
-/* Did the last life of this broker end as it should, in every directory? Then the marker names its
- * epoch. */
-static bool was_clean(struct metadata *md)
-{
-    const struct image_broker *b = image_broker(md->newest, md->br->node_id);
-    struct log_dir_entry *entries;
-    size_t count;
-    log_dirs_entries(md->br->log_dirs, &entries, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (entries[i].ld == NULL || b == NULL ||
-            log_dir_previous_broker_epoch(entries[i].ld) != b->epoch) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int register_node(struct metadata *md, struct meta_records *records)
-{
-    struct broker *br = md->br;
-    int16_t metadata_version = image_feature_level(md->newest, STR(METADATA_VERSION));
-    bool is_clean = was_clean(md);
-    struct image_endpoint *endpoints =
-        arena_alloc(&md->arena, ENDPOINTS_MAX * sizeof(endpoints[0]));
-    struct uuid *directories;
-    int32_t directories_count = log_dirs_ids(br->log_dirs, false, &md->arena, &directories);
-    struct bootstrap_node controller = {
-        .id = br->node_id,
-        .incarnation_id = br->incarnation_id,
-        .endpoints = endpoints,
-        .endpoints_count = controller_endpoints(md, endpoints),
-    };
-    int r = 0;
-    if (metadata_version >= METADATA_VERSION_3_7_IV0) {
-        r = bootstrap_register_controller(records, &controller, metadata_version);
-        r = r < 0 ? r : owe(md, records);
-    }
-    struct str rack = config_get_str(br->config, "broker.rack");
-    struct bootstrap_node broker = {
-        .id = br->node_id,
-        .incarnation_id = br->incarnation_id,
-        .endpoints = endpoints,
-        .endpoints_count = broker_endpoints(br, endpoints),
-        .rack = rack.len == 0 ? (struct str){.ptr = NULL} : rack,
-        .log_dirs = directories,
-        .log_dirs_count = directories_count,
-    };
-    br->broker_epoch = next_offset(md);
-    r = r < 0 ? r : bootstrap_register_broker(records, &broker, br->broker_epoch, metadata_version);
-    r = r < 0 ? r : owe(md, records);
-    if (r < 0) {
-        return r;
-    }
-    controller_broker_serves(md->newest, br->node_id, is_clean, records);
-    return owe(md, records);
-}
-
 static int begin(struct metadata *md)
 {
     struct meta_records records;
@@ -609,8 +441,8 @@ static int begin(struct metadata *md)
     bool has_begun = image_feature_level(md->newest, STR(METADATA_VERSION)) > 0;
     meta_records_init(&records, &md->owed.arena);
     int r = raft_node_lead(md->rn);
-    r = r < 0 ? r : begin_cluster(md, &records);
-    r = r < 0 ? r : register_node(md, &records);
+    r = r < 0 ? r : metadata_begin_cluster(md, &records);
+    r = r < 0 ? r : metadata_register_node(md, &records);
     if (r < 0) {
         return r;
     }
@@ -679,7 +511,7 @@ static int retire(struct metadata *md)
     arena_reset(&md->arena);
     meta_records_init(&records, &md->arena);
     controller_broker_stops(md->newest, md->br->node_id, &records);
-    int r = owe(md, &records);
+    int r = metadata_owe(md, &records);
     return r < 0 ? r : metadata_owed_append(&md->owed, md->rn);
 }
 

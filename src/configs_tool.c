@@ -18,6 +18,11 @@ static void print_cell(const char *text)
 
 static void print_row(const struct config_row *row)
 {
+    static const char *const effects[] = {
+        [CONFIG_NO_EFFECT] = "accepted without effect",
+        [CONFIG_EFFECT] = "yes",
+        [CONFIG_EFFECT_AT_START] = "at a start; a change while it runs is refused",
+    };
     char memory[512];
     struct strbuf allowed;
     strbuf_init(&allowed, memory, sizeof(memory));
@@ -32,8 +37,7 @@ static void print_row(const struct config_row *row)
     }
     printf(" | ");
     print_cell(allowed.ptr);
-    printf(" | %s | %s | ", config_table_scope_name(row->scope),
-           row->effect == CONFIG_EFFECT ? "yes" : "accepted without effect");
+    printf(" | %s | %s | ", config_table_scope_name(row->scope), effects[row->effect]);
     print_cell(row->doc);
     printf(" |\n");
 }

@@ -204,9 +204,20 @@ static int print_file(struct dump_out *d, struct fs *fs, const char *path)
 
 static int usage(const char *what, const char *argument)
 {
-    fprintf(stderr, "jackdaw dump: %s%s; usage: jackdaw dump [--records] [--json] FILE...\n", what,
-            argument);
+    fprintf(stderr, "jackdaw dump: %s%s; see jackdaw dump --help\n", what, argument);
     return EXIT_USAGE;
+}
+
+static int help(void)
+{
+    fputs("usage: jackdaw dump [--records] [--json] FILE...\n"
+          "Prints files of a data directory by their names: log segments, indexes, snapshots,\n"
+          "checkpoints, metadata records.\n"
+          "  --records  the records of each batch, too\n"
+          "  --json     a JSON object a line\n"
+          "Ends with 1 when a file is damaged or cannot be read.\n",
+          stdout);
+    return EXIT_GOOD;
 }
 
 int dump_tool_main(int argc, char **argv)
@@ -217,6 +228,9 @@ int dump_tool_main(int argc, char **argv)
         if (strcmp(argv[first], "--") == 0) {
             first++;
             break;
+        }
+        if (strcmp(argv[first], "--help") == 0 || strcmp(argv[first], "-h") == 0) {
+            return help();
         }
         if (strcmp(argv[first], "--records") == 0) {
             d.shows_records = true;

@@ -374,8 +374,12 @@ static int bind_all(struct server *sv, char *ret_error, size_t error_cap)
     sv->listeners = mem_array(count + 1, sizeof(struct listener *));
     sv->shares = mem_array(count + 1, sizeof(struct conn_share *));
     for (size_t i = 0; i < count; i++) {
-        if (all[i].is_controller) {
-            continue; /* nothing is bound until there is a cluster */
+        if (all[i].is_controller) { /* nothing is bound until there is a cluster */
+            LOG_INFO(br->logger, FAC_SERVER,
+                     "listener " STR_FMT " is not opened: the controller is in this process and "
+                     "no other node asks it; tools use --bootstrap-server",
+                     STR_ARG(all[i].name));
+            continue;
         }
         int r = bind_one(sv, &all[i], br->listeners_count, ret_error, error_cap);
         if (r < 0) {

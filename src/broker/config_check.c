@@ -250,10 +250,20 @@ static int64_t voter_id(struct str voter)
 
 static bool check_identity(const struct checker *ck)
 {
-    static const char *const required[] = {"process.roles", "node.id", "controller.listener.names"};
+    static const struct {
+        const char *name;
+        const char *example;
+    } required[] = {
+        {"process.roles", "broker,controller"},
+        {"node.id", "1"},
+        {"controller.listener.names", "CONTROLLER"},
+    };
     for (size_t i = 0; i < ARRAY_LEN(required); i++) {
-        if (config_entry(ck->c, str_from(required[i])) == NULL) {
-            return refuse(ck, "%s is missing, and it has no default.", required[i]);
+        if (config_entry(ck->c, str_from(required[i].name)) == NULL) {
+            return refuse(ck,
+                          "%s is missing, and with a properties file it has no default; a node of "
+                          "its own has %s=%s",
+                          required[i].name, required[i].name, required[i].example);
         }
     }
     if (config_get_int(ck->c, "broker.id") != config_get_int(ck->c, "node.id")) {
@@ -281,7 +291,8 @@ static bool check_identity(const struct checker *ck)
                     &servers_count);
     if (voters_count == 0 && servers_count == 0) {
         return refuse(ck, "controller.quorum.bootstrap.servers or controller.quorum.voters must be "
-                          "set.");
+                          "set; a node of its own has "
+                          "controller.quorum.bootstrap.servers=127.0.0.1:9093");
     }
     if (voters_count > 1) {
         return refuse(ck, "controller.quorum.voters: more than one voter is not supported yet.");

@@ -467,9 +467,7 @@ static enum kafka_error check_broker_values(const struct config *c,
                               str_escape(&shown, value.items[j]));
             }
         }
-        bool is_of_listeners = strcmp(row->name, "listeners") == 0 ||
-                               strcmp(row->name, "listener.security.protocol.map") == 0;
-        if (is_of_listeners &&
+        if (row->effect == CONFIG_EFFECT_AT_START &&
             !str_equal(str_trim(configs[i].value), config_get_str(c, row->name))) {
             return refuse(
                 arena, ret_message, KAFKA_ERROR_INVALID_REQUEST,

@@ -35,6 +35,8 @@ enum config_scope {
 enum config_effect {
     CONFIG_NO_EFFECT, /* accepted, checked, shown, and nothing more */
     CONFIG_EFFECT,
+    CONFIG_EFFECT_AT_START, /* though Kafka takes changes while the broker runs: those are refused
+                             */
 };
 
 /* Who sees a key. */

@@ -62,7 +62,8 @@ static const struct config_row log_rows[] = {
                "Number of compaction threads."),
     CONFIG_ROW(LIST, "log.cleanup.policy", "delete",
                LIST_OF("compact,delete"), CLUSTER, EFFECT, PUBLIC,
-               "What happens to old segments: delete, compact, both, or (empty) nothing."),
+               "What happens to old segments: delete, compact, both, or (empty) nothing. "
+               "Nothing is compacted yet: a log that is only to be compacted keeps all."),
     CONFIG_ROW(LIST, "log.dir", "/tmp/kafka-logs", SOME_VALUES, READ_ONLY, EFFECT, PUBLIC,
                "Directory of the data, when log.dirs is not set."),
     CONFIG_ROW(LONG, "log.dir.failure.timeout.ms", "30000",

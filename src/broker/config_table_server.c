@@ -135,9 +135,10 @@ static const struct config_row server_rows[] = {
                "Upper bound of the bytes a second that this broker sends to throttled followers."),
     CONFIG_ROW(STRING, "listener.security.protocol.map",
                "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT",
-               ANY, PER_BROKER, EFFECT, PUBLIC,
+               ANY, PER_BROKER, EFFECT_AT_START, PUBLIC,
                "Security protocol of each listener name, as NAME:PROTOCOL pairs."),
-    CONFIG_ROW(LIST, "listeners", "PLAINTEXT://:9092", SOME_VALUES, PER_BROKER, EFFECT, PUBLIC,
+    CONFIG_ROW(LIST, "listeners", "PLAINTEXT://:9092",
+               SOME_VALUES, PER_BROKER, EFFECT_AT_START, PUBLIC,
                "Addresses to listen on, each as NAME://host:port; an empty host is every "
                "address, port 0 a free port."),
     CONFIG_ROW(INT, "max.connection.creation.rate", "2147483647",

@@ -11,7 +11,8 @@
 /* clang-format off */
 static const struct config_row topic_rows[] = {
     CONFIG_ROW(LIST, "cleanup.policy", "delete", LIST_OF("compact,delete"), TOPIC, EFFECT, PUBLIC,
-               "What happens to old segments: delete, compact, both, or (empty) nothing."),
+               "What happens to old segments: delete, compact, both, or (empty) nothing. "
+               "Nothing is compacted yet: a log that is only to be compacted keeps all."),
     CONFIG_ROW(INT, "compression.gzip.level", "-1", BETWEEN_OR(1, 9, -1), TOPIC, EFFECT, PUBLIC,
                "Level for batches that the broker compresses with gzip; -1 is the library's own "
                "choice."),

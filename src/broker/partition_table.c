@@ -240,8 +240,12 @@ static void report_recovery(struct partition *p, const struct plog_recovery *rec
         rec->rebuilt_producer_state || rec->rebuilt_epochs || rec->rebuilt_metadata_file) {
         LOG_WARN(p->br->logger, FAC_STORAGE,
                  "recovered partition=" STR_FMT "-%d scanned_bytes=%" PRId64
-                 " torn_tail_bytes=%" PRId64 " damaged_places=%" PRId64 " rebuilt:%s%s%s%s",
+                 " torn_tail_bytes=%" PRId64 " damaged_places=%" PRId64 "%s%s%s%s%s",
                  STR_ARG(p->topic), p->number, rec->scanned_bytes, rec->torn_bytes, rec->holes,
+                 rec->rebuilt_index || rec->rebuilt_producer_state || rec->rebuilt_epochs ||
+                         rec->rebuilt_metadata_file
+                     ? " rebuilt:"
+                     : "",
                  rec->rebuilt_index ? " index" : "",
                  rec->rebuilt_producer_state ? " producer-state" : "",
                  rec->rebuilt_epochs ? " leader-epoch-checkpoint" : "",

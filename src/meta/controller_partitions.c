@@ -91,9 +91,9 @@ static enum kafka_error grow_one(struct growth *gr, const request_topic *rt)
     }
     if (rt->count <= t->partitions_count) {
         gr->message = arena_printf(gr->arena,
-                                   "The topic has %" PRId32 " partitions already; %" PRId32
-                                   " would not be more.",
-                                   t->partitions_count, rt->count);
+                                   "The topic '" STR_FMT "' has %" PRId32
+                                   " partitions already; %" PRId32 " would not be more.",
+                                   STR_ARG(rt->name), t->partitions_count, rt->count);
         return KAFKA_ERROR_INVALID_PARTITIONS;
     }
     int32_t added = rt->count - t->partitions_count;

@@ -233,7 +233,9 @@ static enum kafka_error
 create_one(struct creation *cr, const request_topic *rt, response_topic *ret)
 {
     if (image_topic_by_name(cr->im, rt->name) != NULL) {
-        return refuse(cr, KAFKA_ERROR_TOPIC_ALREADY_EXISTS, STR("A topic of this name exists."));
+        cr->message =
+            arena_printf(cr->arena, "The topic '" STR_FMT "' already exists.", STR_ARG(rt->name));
+        return KAFKA_ERROR_TOPIC_ALREADY_EXISTS;
     }
     struct str problem = controller_topic_name_problem(rt->name);
     if (!str_is_null(problem)) {

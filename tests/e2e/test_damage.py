@@ -267,7 +267,7 @@ def test_the_log_tells_what_was_damaged_and_nothing_else(env):
 
     for is_clean, spoil, partition, words in (
             (True, spoil_snapshot, 1, 'torn_tail_bytes=0 damaged_places=0 rebuilt: producer-state'),
-            (True, empty_segment, 0, 'partition=t-0 scanned_bytes=0 torn_tail_bytes=0 damaged_places=1 rebuilt:'),
+            (True, empty_segment, 0, 'partition=t-0 scanned_bytes=0 torn_tail_bytes=0 damaged_places=1'),
             (False, preallocate, 0, None),
             (True, start_beyond, 1, 'partition t-1 ended below its log start 500 and begins there anew: removed_bytes=')):
         with Written(env, is_clean) as written, written.spoilt(spoil) as broker:

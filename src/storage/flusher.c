@@ -149,7 +149,10 @@ static void report(struct flusher *fl, struct item *it)
         struct plog_offsets offsets;
         plog_offsets(it->pl, &offsets);
         flushed = offsets.flushed;
-        it->err = plog_is_offline(it->pl) ? ERR_OFFLINE : 0;
+    }
+    if (it->err >=
+        0) { /* it may have gone offline beside this flush, which is worth nothing then */
+        it->err = plog_offline_cause(it->pl);
     }
     fl->on_flushed(fl->ctx, it->pl, flushed, it->err);
     lock_take(&fl->lock);

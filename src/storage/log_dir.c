@@ -523,7 +523,7 @@ int log_dir_checkpoint(struct log_dir *ld, struct plog *const *logs, size_t coun
             continue;
         }
         points[i] = -1;
-        if (plog_is_offline(logs[i])) {
+        if (plog_is_offline(logs[i]) && !plog_is_marked_deleted(logs[i])) {
             err = failed; /* a sync failed: the directory is the owner's to take offline */
             break;
         }

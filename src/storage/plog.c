@@ -134,8 +134,32 @@ bool plog_is_offline(struct plog *pl)
 void plog_set_offline(struct plog *pl)
 {
     lock_take(&pl->lock);
-    pl->is_offline = true;
+    plog_go_offline_locked(pl, ERR_OFFLINE);
     lock_give(&pl->lock);
+}
+
+int plog_offline_cause(struct plog *pl)
+{
+    lock_take(&pl->lock);
+    int err = pl->offline_cause;
+    lock_give(&pl->lock);
+    return err;
+}
+
+bool plog_is_marked_deleted(struct plog *pl)
+{
+    lock_take(&pl->lock);
+    bool is_marked = pl->moved_path != NULL;
+    lock_give(&pl->lock);
+    return is_marked;
+}
+
+void plog_go_offline_locked(struct plog *pl, int err)
+{
+    if (!pl->is_offline) {
+        pl->offline_cause = err;
+        pl->is_offline = true;
+    }
 }
 
 int64_t plog_last_stable_locked(const struct plog *pl)
@@ -334,7 +358,7 @@ int plog_mark_deleted(struct plog *pl, char *ret_path, size_t cap)
     int err = pl->moved_path != NULL ? ERR_CLOSED : fs_rename(pl->env->fs, pl->path, path);
     if (err >= 0) {
         pl->moved_path = path;
-        pl->is_offline = true;
+        plog_go_offline_locked(pl, ERR_OFFLINE);
         memcpy(ret_path, path, path_cap);
     }
     lock_give(&pl->lock);

@@ -330,6 +330,8 @@ void plog_producers(struct plog *pl,
 
 bool plog_is_offline(struct plog *pl);
 void plog_set_offline(struct plog *pl);
+int plog_offline_cause(struct plog *pl); /* the first error that made it so; 0: it is not */
+bool plog_is_marked_deleted(struct plog *pl);
 
 /* For the owner: a free slot (partition) and the link of the flusher's queue. */
 void plog_set_owner(struct plog *pl, void *owner);

@@ -147,17 +147,20 @@ static int open_for_write(struct plog *pl, struct segment *sg, struct fs_file **
     return err;
 }
 
-/* The file back to its last whole batch. What cannot even be cut is not written to again. */
+/* The file back to its last whole batch: what was refused must not be found behind it after a kill,
+ * so the segment ends there from now on, preallocated or not. What cannot even be cut is not
+ * written to again. */
 static void cut_back(struct plog *pl, struct segment *sg, struct fs_file *file, uint32_t txns)
 {
-    int err = sg->is_preallocated ? 0 : fs_truncate(file, sg->size);
+    int err = fs_truncate(file, sg->size);
+    sg->is_preallocated = sg->is_preallocated && err < 0;
     if (err >= 0 && sg->txns.count > txns) {
         struct log_path path;
         log_path_of(&path, plog_path(pl), sg->base_offset, TXN_INDEX_SUFFIX);
         err = txn_index_truncate(&sg->txns, pl->env->fs, path.text, txns);
     }
     if (err < 0) {
-        pl->is_offline = true;
+        plog_go_offline_locked(pl, err);
     }
 }
 

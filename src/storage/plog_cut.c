@@ -130,7 +130,8 @@ int plog_truncate_to(struct plog *pl, int64_t offset)
     if (err >= 0 && offset < pl->log_end) {
         err = truncate_locked(pl, offset);
         if (err < 0) {
-            pl->is_offline = true; /* half cut: nothing of it is to be believed before a recovery */
+            /* Half cut: nothing of it is to be believed before a recovery. */
+            plog_go_offline_locked(pl, err);
         }
     }
     lock_give(&pl->lock);
@@ -164,7 +165,7 @@ int plog_reset_to(struct plog *pl, int64_t offset)
         epoch_cache_truncate_end(&pl->epochs, 0);
         producer_state_clear(&pl->producers);
         if (err < 0) {
-            pl->is_offline = true;
+            plog_go_offline_locked(pl, err);
         }
     }
     lock_give(&pl->lock);

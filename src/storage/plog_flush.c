@@ -85,7 +85,7 @@ int plog_flush_run(struct plog_flush *f)
 static void end_locked(struct plog *pl, struct plog_flush *f, int err)
 {
     if (err < 0) {
-        pl->is_offline = true;
+        plog_go_offline_locked(pl, err);
         return;
     }
     if (pl->is_offline) {
@@ -241,7 +241,7 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
     pl->placing_snapshot = -1;
     if (err < 0 && err != -ENOSPC && err != -EDQUOT && err != -EMFILE && err != -ENFILE) {
         /* It may have been a sync, and then names are lost without a trace. */
-        pl->is_offline = true;
+        plog_go_offline_locked(pl, err);
     }
     if (err >= 0 && cp.incarnation != pl->incarnation) {
         /* The log was cut meanwhile: what was put in place speaks of another one. */

@@ -113,7 +113,8 @@ struct plog {
     int64_t stale_base;     /* of a segment below the first one whose file could not be removed;
                                INT64_MAX: none. It will be there again after a restart. */
     bool is_new;            /* its own name and partition.metadata are not stable */
-    atomic_bool is_offline; /* set with the lock */
+    atomic_bool is_offline; /* by plog_go_offline_locked */
+    int offline_cause;      /* lock: why, the first reason */
     bool is_changed;        /* since it was opened: closing has something to do */
     bool has_grown;         /* for on_grown */
 
@@ -122,6 +123,9 @@ struct plog {
     bool is_flushing;       /* the same: in a round that has not reported it */
 };
 
+/* Nothing of the log is believed any more. With the lock; whoever waits for a flush of it learns it
+ * from the next one (flusher.c). */
+void plog_go_offline_locked(struct plog *pl, int err);
 struct segment_io plog_io(const struct plog *pl, bool no_wait);
 static inline struct segment *plog_active(const struct plog *pl)
 {

@@ -91,7 +91,10 @@ void plog_drop_snapshots_below(struct plog *pl, int64_t offset)
         IGNORE(trash_put(pl->env->trash, pl->env->fs, path.text, pl->config.file_delete_delay_ms));
     }
     pl->snapshots_count -= count;
-    memmove(pl->snapshots, pl->snapshots + count, pl->snapshots_count * sizeof(pl->snapshots[0]));
+    if (count > 0) {
+        memmove(pl->snapshots, pl->snapshots + count,
+                pl->snapshots_count * sizeof(pl->snapshots[0]));
+    }
 }
 
 void plog_thin_snapshots(struct plog *pl)

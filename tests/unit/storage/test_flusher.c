@@ -182,6 +182,35 @@ static void a_failed_sync_of_the_file_system_is_told_to_all(void **state)
     group_release(&g);
 }
 
+static void
+go_offline(void *ctx, struct simfs *s, uint64_t step, enum simfs_op op, const char *path)
+{
+    struct group *g = ctx;
+    (void)s;
+    (void)step;
+    (void)path;
+    if (op == SIMFS_OP_DATASYNC) {
+        plog_set_offline(g->logs[0]);
+    }
+}
+
+static void a_log_that_goes_offline_beside_its_flush_tells_so(void **state)
+{
+    (void)state;
+    struct group g;
+    group_init(&g, 1);
+    append_to(&g, 0);
+    IGNORE(flusher_add(g.fl, g.logs[0]));
+    flusher_round(g.fl);
+    append_to(&g, 0);
+    IGNORE(flusher_add(g.fl, g.logs[0]));
+    simfs_on_step(g.w.disk, go_offline, &g);
+    flusher_round(g.fl);
+    assert_int_equal(g.errors[0], ERR_OFFLINE); /* or whoever waits would wait for ever */
+    assert_int_equal(g.flushed[0], 1);
+    group_release(&g);
+}
+
 static void a_removed_log_is_not_touched(void **state)
 {
     (void)state;
@@ -242,6 +271,7 @@ int main(void)
         cmocka_unit_test(many_logs_are_one_sync),
         cmocka_unit_test(a_failed_sync_is_told_to_those_it_concerns),
         cmocka_unit_test(a_failed_sync_of_the_file_system_is_told_to_all),
+        cmocka_unit_test(a_log_that_goes_offline_beside_its_flush_tells_so),
         cmocka_unit_test(a_removed_log_is_not_touched),
         cmocka_unit_test(appends_and_rounds_go_side_by_side),
     };

@@ -499,61 +499,6 @@ static void a_long_write_in_pieces_shows_nothing_until_it_is_whole(void **state)
     world_release(&w);
 }
 
-static void a_write_that_fails_inside_an_append_is_told_by_the_next_write(void **state)
-{
-    (void)state;
-    struct world w;
-    int err;
-    int64_t written;
-    world_init(&w);
-    w.config.segment_bytes = 1000;
-    world_open(&w);
-    append_plain(&w, 1, 300);
-    struct shape s = {.records = 1, .value_bytes = 300};
-    assert_int_equal(stage_shape(&w, &s, &err).base_offset, 1);
-    simfs_fail(w.disk, SIMFS_OP_PWRITEV, 1, 1, -ENOSPC);
-    s.value_bytes = 400; /* wants a roll, which wants the staged one written */
-    IGNORE(stage_shape(&w, &s, &err).base_offset);
-    assert_int_equal(err, -ENOSPC);
-    IGNORE(stage_shape(&w, &s, &err).base_offset);
-    assert_int_equal(err, -ENOSPC); /* nothing is taken until the owner knows */
-    assert_int_equal(plog_write(w.pl, &written), -ENOSPC);
-    assert_int_equal(offsets_of(&w).log_end, 1);
-    assert_int_equal(append_plain(&w, 1, 400), 1);
-    world_release(&w);
-}
-
-static void a_failed_sync_takes_the_log_offline(void **state)
-{
-    (void)state;
-    struct world w;
-    struct plog_flush f;
-    int64_t flushed;
-    int64_t written;
-    int err;
-    world_init(&w);
-    world_open(&w);
-    append_plain(&w, 1, 10);
-    flush_log(&w);
-    append_plain(&w, 1, 10);
-    simfs_fail(w.disk, SIMFS_SYNCS, 1, 1, -EIO);
-    assert_true(plog_flush_begin(w.pl, &f));
-    err = plog_flush_run(&f);
-    assert_int_equal(err, -EIO);
-    plog_flush_end(&f, err, &flushed);
-    assert_int_equal(flushed, 1);
-    assert_true(plog_is_offline(w.pl));
-    struct shape s = {.records = 1, .value_bytes = 1};
-    IGNORE(stage_shape(&w, &s, &err).base_offset);
-    assert_int_equal(err, ERR_OFFLINE);
-    assert_int_equal(plog_write(w.pl, &written), 0); /* nothing is staged */
-    assert_false(plog_flush_begin(w.pl, &f));
-    enum kafka_error error;
-    assert_int_equal(first_read(&w, 0, &error), -2);
-    assert_int_equal(error, KAFKA_ERROR_KAFKA_STORAGE_ERROR);
-    world_release(&w);
-}
-
 static void a_flush_covers_the_old_segment_and_the_new_name(void **state)
 {
     (void)state;
@@ -810,8 +755,6 @@ int main(void)
         cmocka_unit_test(an_empty_log_has_no_times),
         cmocka_unit_test(a_full_disk_refuses_and_recovers),
         cmocka_unit_test(a_long_write_in_pieces_shows_nothing_until_it_is_whole),
-        cmocka_unit_test(a_write_that_fails_inside_an_append_is_told_by_the_next_write),
-        cmocka_unit_test(a_failed_sync_takes_the_log_offline),
         cmocka_unit_test(a_flush_covers_the_old_segment_and_the_new_name),
         cmocka_unit_test(truncation_takes_back_batches_epochs_and_producers),
         cmocka_unit_test(a_reset_log_begins_where_it_is_told),

@@ -110,7 +110,7 @@ static void list_slowly(struct request *rq)
         plog_offsets(s->p->pl, &offsets);
         int64_t end = body->isolation_level == 1 ? offsets.last_stable : offsets.high_watermark;
         if (r < 0) {
-            out->error_code = (int16_t)kafka_error_from(rq, r);
+            out->error_code = (int16_t)lookup_failure(rq, s->p, r);
         } else if (found.offset >= 0 && found.offset < end) {
             answer_offset(rq, out, found.offset, found.timestamp, found.leader_epoch);
         }
@@ -326,7 +326,7 @@ static void delete_one(struct request *rq, const struct slow *s, const struct up
     struct delete_records_response_delete_records_partition_result *out = s->out;
     int r = us->err < 0 ? us->err : plog_advance_log_start(s->p->pl, us->start);
     if (r < 0) {
-        out->error_code = (int16_t)kafka_error_from(rq, r);
+        out->error_code = (int16_t)lookup_failure(rq, s->p, r);
         return;
     }
     struct plog_offsets offsets;

@@ -191,7 +191,7 @@ take_result(struct state *st, struct entry *e, int r, const struct plog_append_r
 {
     struct arena *arena = &st->rq->arena;
     if (r < 0) {
-        refuse(e, kafka_error_from(st->rq, r), NULL);
+        refuse(e, lookup_failure(st->rq, e->p, r), NULL);
         st->has_error = true;
         return;
     }

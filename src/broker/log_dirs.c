@@ -355,9 +355,9 @@ const struct log_dir_entry *log_dirs_fail(struct log_dirs *lds, const struct log
         return NULL;
     }
     LOG_ERROR(lds->br->logger, FAC_STORAGE,
-              "log directory %s is offline: a sync failed (%s); records that were not flushed were "
-              "not acknowledged. Mend the "
-              "disk and start again",
+              "log directory %s is offline: a sync failed, or a write that could not be taken back "
+              "(%s); records that were not flushed were not acknowledged. Mend the disk and start "
+              "again",
               dir->path, err_text(err));
     return dir;
 }

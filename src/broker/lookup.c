@@ -2,6 +2,7 @@
  * Partition.checkCurrentLeaderEpoch. */
 #include "broker/lookup.h"
 
+#include "base/err.h"
 #include "broker/broker.h"
 #include "broker/io_thread.h"
 #include "broker/partition_table.h"
@@ -21,14 +22,21 @@ enum kafka_error lookup_partition(struct request *rq,
                    : KAFKA_ERROR_NOT_LEADER_OR_FOLLOWER;
     }
     if (p->pl == NULL || plog_is_offline(p->pl)) {
-        if (!atomic_load(&p->is_deleted)) {
+        enum kafka_error error = lookup_failure(rq, p, ERR_OFFLINE);
+        if (error == KAFKA_ERROR_KAFKA_STORAGE_ERROR) {
             partition_table_note_offline(rq->br->partitions);
         }
         partition_unref(p);
-        return KAFKA_ERROR_KAFKA_STORAGE_ERROR;
+        return error;
     }
     *ret = p;
     return KAFKA_ERROR_NONE;
+}
+
+enum kafka_error lookup_failure(struct request *rq, const struct partition *p, int err)
+{
+    return atomic_load(&p->is_deleted) ? KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION
+                                       : kafka_error_from(rq, err);
 }
 
 enum kafka_error

@@ -20,6 +20,8 @@ enum kafka_error lookup_by_id(struct request *rq,
                               int32_t number,
                               struct partition **ret,
                               const struct image_topic **ret_topic);
+/* The answer where the partition's log gave `err`: one that is being deleted is not there. */
+enum kafka_error lookup_failure(struct request *rq, const struct partition *p, int err);
 /* What the client believes of the leader epoch (-1: nothing): FENCED_LEADER_EPOCH,
  * UNKNOWN_LEADER_EPOCH. */
 enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_leader_epoch);

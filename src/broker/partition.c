@@ -193,6 +193,14 @@ bool partition_wait_for_room(struct partition *p, struct io_thread *io, struct w
     return false;
 }
 
+/* What an append to it answers that the disk did not take. */
+static enum kafka_error failure_of(const struct partition *p)
+{
+    return atomic_load_explicit(&p->is_deleted, memory_order_relaxed)
+               ? KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION
+               : KAFKA_ERROR_KAFKA_STORAGE_ERROR;
+}
+
 /* End of the turn of the io thread that staged first. */
 static void write_log(struct io_thread *io, void *owner)
 {
@@ -204,15 +212,17 @@ static void write_log(struct io_thread *io, void *owner)
     if (r < 0) {
         struct plog_offsets offsets;
         plog_offsets(p->pl, &offsets);
-        fail_appends(p, offsets.log_end, KAFKA_ERROR_KAFKA_STORAGE_ERROR, io);
+        fail_appends(p, offsets.log_end, failure_of(p), io);
+        written = offsets.written; /* what a roll has written before stays, and is waited for */
     }
     lock_give(&p->append_lock);
     tell_room(p, io);
-    if (r < 0) {
+    bool is_offline = plog_is_offline(p->pl);
+    if (r < 0 && !is_offline) {
         io_thread_report_storage(io, p->topic, p->number, r);
-        return;
     }
-    if (atomic_load_explicit(&p->is_durable, memory_order_relaxed)) {
+    if (is_offline || atomic_load_explicit(&p->is_durable, memory_order_relaxed)) {
+        /* Where it has just gone offline, the round tells everybody who waits. */
         group_commit_flush(p->br->group_commit, p->pl);
         return;
     }
@@ -293,11 +303,8 @@ int partition_append_validated(struct partition *p,
 void partition_flushed(struct partition *p, int64_t flushed, int err)
 {
     if (err < 0) {
-        enum kafka_error error = atomic_load_explicit(&p->is_deleted, memory_order_relaxed)
-                                     ? KAFKA_ERROR_UNKNOWN_TOPIC_OR_PARTITION
-                                     : KAFKA_ERROR_KAFKA_STORAGE_ERROR;
         lock_take(&p->append_lock);
-        fail_appends(p, -1, error, NULL);
+        fail_appends(p, -1, failure_of(p), NULL);
         lock_give(&p->append_lock);
         return;
     }

@@ -33,6 +33,33 @@ struct upkeep {
     _Atomic int64_t retry_at_ms; /* machine clock; INT64_MAX: nothing is to be tried again */
 };
 
+/* ---- a disk that fails ---- */
+
+static void fail_directory(struct broker *br, const struct log_dir *ld, int err)
+{
+    const struct log_dir_entry *dir = log_dirs_fail(br->log_dirs, ld, err);
+    if (dir == NULL) {
+        return;
+    }
+    partition_table_note_offline(br->partitions);
+    struct partition **all = NULL;
+    size_t count = 0;
+    partition_all(br->partitions, &all, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i]->pl != NULL && all[i]->ld == ld) {
+            plog_set_offline(all[i]->pl);
+            partition_flushed(all[i], 0, ERR_OFFLINE);
+        }
+        partition_unref(all[i]);
+    }
+    mem_free(all);
+    struct arena arena = {0};
+    if (strcmp(metadata_dir(br, &arena), dir->path) == 0 && br->on_fatal != NULL) {
+        br->on_fatal(br, err);
+    }
+    arena_release(&arena);
+}
+
 /* ---- checkpoints ---- */
 
 /* Those whose logs lie in this directory. */
@@ -46,6 +73,18 @@ logs_of(const struct log_dir *ld, struct partition *const *all, size_t count, st
         }
     }
     return here;
+}
+
+/* Has one of them gone offline, though its directory has not? ret_err: why. */
+static bool has_failed(struct plog *const *logs, size_t count, int *ret_err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (plog_is_offline(logs[i]) && !plog_is_marked_deleted(logs[i])) {
+            *ret_err = plog_offline_cause(logs[i]);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Recovery points, log starts, high watermarks of everything that changed. Blocking. */
@@ -63,8 +102,11 @@ static void checkpoint(struct broker *br)
             continue;
         }
         size_t here = logs_of(dirs[d].ld, all, count, logs);
+        int cause;
         int r = log_dir_checkpoint(dirs[d].ld, logs, here);
-        if (r < 0) {
+        if (has_failed(logs, here, &cause)) {
+            fail_directory(br, dirs[d].ld, cause);
+        } else if (r < 0) {
             LOG_WARN(br->logger, FAC_STORAGE,
                      "checkpoints of %s were not written: %s; a start after a kill scans more",
                      dirs[d].path, err_text(r));
@@ -123,31 +165,6 @@ static void run_checkpoint(struct job *j)
 }
 
 /* ---- after a flush ---- */
-
-static void fail_directory(struct broker *br, const struct log_dir *ld, int err)
-{
-    const struct log_dir_entry *dir = log_dirs_fail(br->log_dirs, ld, err);
-    if (dir == NULL) {
-        return;
-    }
-    partition_table_note_offline(br->partitions);
-    struct partition **all = NULL;
-    size_t count = 0;
-    partition_all(br->partitions, &all, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (all[i]->pl != NULL && all[i]->ld == ld) {
-            plog_set_offline(all[i]->pl);
-            partition_flushed(all[i], 0, ERR_OFFLINE);
-        }
-        partition_unref(all[i]);
-    }
-    mem_free(all);
-    struct arena arena = {0};
-    if (strcmp(metadata_dir(br, &arena), dir->path) == 0 && br->on_fatal != NULL) {
-        br->on_fatal(br, err);
-    }
-    arena_release(&arena);
-}
 
 void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
 {

@@ -2,16 +2,14 @@
 import os
 import random
 import resource
-import shutil
 import signal
 import socket
 import struct
-import subprocess
-import tempfile
 import threading
 import time
 
-from lib.checks import Skip, client, expect, rss_kib, value_of, wait_until, write
+from lib.checks import client, expect, rss_kib, value_of, wait_until, write
+from lib.disk import Tmpfs
 from lib.protocol import DELETE_RECORDS, METADATA, STORAGE_ERROR, Refused, array, batch, batches, text
 
 KILLS = 6
@@ -172,24 +170,6 @@ def test_starts_quickly_after_a_kill(env):
             expect(c.produce('big', 0, batch([b'y'])), 125)
         seconds = broker.ready_seconds + time.monotonic() - began
         assert seconds < (10 if env.is_sanitized else 0.5), f'{seconds:.2f} s'
-
-
-class Tmpfs:
-    """A small disk."""
-
-    def __init__(self, megabytes):
-        self.path = tempfile.mkdtemp(prefix='jackdaw-disk-')
-        mount = ['mount', '-t', 'tmpfs', '-o', f'size={megabytes}m', 'tmpfs', self.path]
-        if os.geteuid() != 0 or not shutil.which('mount') or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
-            os.rmdir(self.path)
-            raise Skip('cannot mount a small disk here')
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        subprocess.run(['umount', '-l', self.path], check=False)
-        os.rmdir(self.path)
 
 
 def test_a_full_disk_refuses_appends_serves_reads_and_recovers(env):

@@ -13,6 +13,10 @@
 #include "base/base.h"
 #include "base/uuid.h"
 
+/* Nobody comes to a higher epoch: each costs an election. One that a disk tells of is damage, and
+ * what begins at this one still has room for a million. */
+#define QUORUM_EPOCH_MAX (INT32_MAX - (1 << 20))
+
 enum quorum_state {
     QUORUM_INITIAL,    /* nothing is known */
     QUORUM_UNATTACHED, /* no leader is known in this epoch */

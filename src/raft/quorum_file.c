@@ -102,7 +102,7 @@ static int parse(char *text, size_t len, struct quorum_election *ret)
             .voted_id = data.voted_id,
             .voted_directory_id = data.voted_directory_id,
         };
-        r = data.leader_epoch < 0 ? ERR_MALFORMED : 0;
+        r = data.leader_epoch < 0 || data.leader_epoch > QUORUM_EPOCH_MAX ? ERR_MALFORMED : 0;
     }
     arena_release(&arena);
     return r;

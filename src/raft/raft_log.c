@@ -23,6 +23,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "raft/quorum.h"
 #include "storage/plog.h"
 
 #define READ_BYTES     (1 << 20)
@@ -383,8 +384,10 @@ read_batches(struct load *ld, const uint8_t *bytes, size_t len, int64_t from, in
         if (r >= 0 && !batch_crc_is_good(&b)) {
             r = ERR_CORRUPT;
         }
-        /* Damage is what has no end in this log; a gap is records that are missing. */
-        if (r >= 0 && (b.base_offset > *next || batch_last_offset(&b) < *next)) {
+        /* Damage is what has no end in this log; a gap is records that are missing. The CRC does
+         * not cover the epoch. */
+        if (r >= 0 && (b.base_offset > *next || batch_last_offset(&b) < *next ||
+                       b.leader_epoch > QUORUM_EPOCH_MAX)) {
             r = ERR_CORRUPT;
         }
         if (r < 0) {

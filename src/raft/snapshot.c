@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "raft/quorum.h"
 
 #define SUFFIX        ".checkpoint"
 #define NAME_DIGITS   31 /* "%020d-%010d" */
@@ -41,7 +42,8 @@ static bool parse_name(struct str name, struct snapshot_id *ret, struct str *ret
         str_of(name.ptr + NAME_DIGITS + strlen(SUFFIX), name.len - NAME_DIGITS - strlen(SUFFIX));
     return str_to_i64(str_of(name.ptr, 20), &ret->end_offset) >= 0 &&
            str_to_i32(str_of(name.ptr + 21, 10), &ret->epoch) >= 0 && ret->end_offset >= 0 &&
-           ret->epoch >= 0;
+           ret->end_offset <= SNAPSHOT_OFFSET_MAX && ret->epoch >= 0 &&
+           ret->epoch <= QUORUM_EPOCH_MAX;
 }
 
 static void list_one(void *ctx, const char *name)

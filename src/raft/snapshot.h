@@ -25,6 +25,8 @@
 #define SNAPSHOT_BATCH_BYTES       (1 << 20)  /* a batch is ended when it has these */
 #define SNAPSHOT_BATCH_BYTES_MAX   (64 << 20) /* a larger one is not read */
 
+#define SNAPSHOT_OFFSET_MAX (INT64_MAX / 2) /* no log comes so far; appends go on behind it */
+
 struct snapshot_id {
     int64_t end_offset;
     int32_t epoch;
@@ -42,7 +44,8 @@ must_check int snapshot_path(const char *dir,
                              char *ret,
                              size_t cap);
 
-/* All snapshots, oldest first, mem_alloc'ed. Leftovers of a crash (.part, .deleted) are removed. */
+/* All snapshots, oldest first, mem_alloc'ed. Leftovers of a crash (.part, .deleted) are removed. A
+ * name with an offset or an epoch that no log comes to is nobody's snapshot. */
 must_check int
 snapshot_list(struct fs *fs, const char *dir, struct snapshot_id **ret, size_t *ret_count);
 

@@ -456,9 +456,54 @@ static void damage_inside_the_log_is_an_error(void **state unused_ok)
     simfs_free(disk);
 }
 
+/* The epoch of a batch is not under its CRC. */
+static void an_epoch_that_no_other_can_follow_is_damage(void **state unused_ok)
+{
+    struct simfs *disk = golden_disk();
+    struct bed b;
+    bed_init(&b, disk);
+    assert_int_equal(simfs_corrupt(disk, META_DIR "/" LOG, 12, "\x7f\xff\xff\xff", 4), 0);
+    assert_true(raft_node_open(&b.options, b.error, &b.rn) < 0);
+    assert_non_null(strstr(b.error, "is damaged at offset 0:"));
+    b.rn = NULL;
+    bed_release(&b);
+    simfs_free(disk);
+}
+
+static void copy_file(struct simfs *disk, const char *from, const char *to)
+{
+    char *bytes;
+    size_t len;
+    assert_int_equal(fs_read_file(simfs_fs(disk), from, 1 << 20, &bytes, &len), 0);
+    assert_int_equal(fs_replace_file(simfs_fs(disk), to, bytes, len), 0);
+    mem_free(bytes);
+}
+
+/* A whole snapshot under the name of one that ends where no log can go on, or in an epoch that no
+ * other can follow: the log does not begin anew there. */
+static void a_snapshot_of_an_impossible_place_is_not_loaded(void **state unused_ok)
+{
+    struct bed b;
+    struct simfs *disk = disk_with_snapshots(&b);
+    copy_file(disk, SNAPSHOT_10, META_DIR "/9223372036854775807-0000000001.checkpoint");
+    copy_file(disk, SNAPSHOT_10, META_DIR "/00000000000000000011-2147483647.checkpoint");
+    must_open(&b);
+    assert_seen(&b, (uint32_t[]){200, 8}, 2);
+    assert_int_equal(raft_node_lead(b.rn), 0);
+    assert_int_equal(append(&b, 9, 1), 12);
+    assert_int_equal(flush(&b), 13);
+    must_close(&b);
+    bed_release(&b);
+    simfs_free(disk);
+}
+
 static void a_lost_quorum_state_is_made_again(void **state unused_ok)
 {
-    static const char *const contents[] = {NULL, "", "garbage", "{\"data_version\":9}"};
+    /* The last: an epoch that no other can follow. */
+    static const char *const contents[] = {
+        NULL, "", "garbage", "{\"data_version\":9}",
+        "{\"leaderId\":1,\"leaderEpoch\":2147483647,\"votedId\":-1,"
+        "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}"};
     for (size_t i = 0; i < ARRAY_LEN(contents); i++) {
         struct simfs *disk = golden_disk();
         struct bed b;
@@ -701,6 +746,8 @@ int main(void)
         cmocka_unit_test(a_log_shorter_than_its_snapshot_begins_anew),
         cmocka_unit_test(snapshots_are_due_by_bytes_and_by_time),
         cmocka_unit_test(damage_inside_the_log_is_an_error),
+        cmocka_unit_test(an_epoch_that_no_other_can_follow_is_damage),
+        cmocka_unit_test(a_snapshot_of_an_impossible_place_is_not_loaded),
         cmocka_unit_test(a_lost_quorum_state_is_made_again),
         cmocka_unit_test(a_lost_bootstrap_snapshot_matters_only_before_the_first_start),
         cmocka_unit_test(quorums_of_others_are_refused_with_a_sentence),

@@ -79,8 +79,12 @@ static void damaged_files_are_errors(void **state unused_ok)
     static const char negative_epoch[] =
         "{\"leaderId\":1,\"leaderEpoch\":-2,\"votedId\":-1,"
         "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}";
+    static const char last_epoch[] =
+        "{\"leaderId\":1,\"leaderEpoch\":2147483647,\"votedId\":-1,"
+        "\"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}";
     const char *const bad[] = {
-        "{}", "{\"data_version\":1}", "{\"data_version\":2,\"leaderId\":1}", "[]", negative_epoch,
+        "{}", "{\"data_version\":1}", "{\"data_version\":2,\"leaderId\":1}",
+        "[]", negative_epoch,         last_epoch,
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_true(read_text(bad[i], strlen(bad[i]), &e) < 0);

@@ -167,6 +167,12 @@ static int32_t count_of(int32_t count)
     return count < 0 ? 0 : count; /* null is empty */
 }
 
+/* Each change raises them. */
+static bool have_room(int32_t leader_epoch, int32_t partition_epoch)
+{
+    return leader_epoch < INT32_MAX && partition_epoch < INT32_MAX;
+}
+
 int replay_partition(struct image_delta *d, const struct partition_record *rec)
 {
     if (rec->partition_id < 0 || rec->partition_id >= IMAGE_PARTITIONS_MAX ||
@@ -233,7 +239,8 @@ int replay_partition_change(struct image_delta *d, const struct partition_change
     }
     struct image_partition *p = &td->partitions[rec->partition_id];
     int32_t replicas_count = rec->replicas.count >= 0 ? rec->replicas.count : p->replicas_count;
-    if (rec->directories.count >= 0 && rec->directories.count != replicas_count) {
+    if ((rec->directories.count >= 0 && rec->directories.count != replicas_count) ||
+        !have_room(p->leader_epoch, p->partition_epoch)) {
         return ERR_MALFORMED;
     }
     if (rec->replicas.count >= 0) {
@@ -291,7 +298,7 @@ static void clear_elr(struct topic_draft *td)
             p->elr_count = 0;
             p->last_known_elr = NULL;
             p->last_known_elr_count = 0;
-            p->partition_epoch++;
+            p->partition_epoch += p->partition_epoch < INT32_MAX;
         }
     }
 }

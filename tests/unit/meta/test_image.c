@@ -501,6 +501,30 @@ static void refuses(const uint8_t *bytes, size_t len, int err)
     image_unref(empty);
 }
 
+/* A change would raise them, and there is no epoch behind the last one. */
+static void the_last_epoch_of_a_partition_is_not_passed(void **state unused_ok)
+{
+    struct image *empty = image_new_empty();
+    for (int i = 0; i < 2; i++) {
+        struct partition_record last = partition_record_default;
+        last.topic_id = id_of(1);
+        last.partition_id = 0;
+        last.leader_epoch = i == 0 ? INT32_MAX : 0;
+        last.partition_epoch = i == 0 ? 0 : INT32_MAX;
+        struct partition_change_record change = partition_change_record_default;
+        change.topic_id = id_of(1);
+        change.partition_id = 0;
+        change.leader = 1;
+        struct image_delta *d = image_delta_new(empty);
+        assert_int_equal(image_delta_replay(d, topic("t", 1)), 0);
+        assert_int_equal(image_delta_replay(d, encode(&partition_record_msg, 0, &last)), 0);
+        struct view v = encode(&partition_change_record_msg, 0, &change);
+        assert_int_equal(image_delta_replay(d, v), ERR_MALFORMED);
+        image_delta_free(d);
+    }
+    image_unref(empty);
+}
+
 static void bad_records_are_refused(void **state unused_ok)
 {
     refuses((const uint8_t *)"", 0, ERR_MALFORMED);
@@ -745,6 +769,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_transaction_takes_effect_at_its_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_topic_made_again_keeps_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_records_replace_and_remove_each_other, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_last_epoch_of_a_partition_is_not_passed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(bad_records_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(images_stay_and_compare_exactly, setup, teardown),

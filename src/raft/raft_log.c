@@ -2,12 +2,14 @@
  * The metadata log over plog; see raft_log.h.
  *
  * Loading, in this order:
- *   1  the newest snapshot that is whole and not before the log's start; a damaged one is left in
- * place and an older one is taken; with none the log must begin at 0 2  the bootstrap snapshot is
- * only ever read for the first voters and the bootstrap records 3  when the log ends before the
- * snapshot does, its files go and it begins anew at the snapshot's end (Kafka:
- * truncateToLatestSnapshot) 4  the batches from the snapshot's end on; one that cannot be read is
- * an error, since what follows it has been answered to clients
+ *   1  the bootstrap snapshot, only ever for the first voters and the bootstrap records; one that
+ *      cannot be read is passed over where the log or another snapshot says all of it again
+ *   2  the newest snapshot that is whole and not before the log's start; a damaged one is left in
+ *      place and an older one is taken; with none the log must begin at 0
+ *   3  when the log ends before the snapshot does, its files go and it begins anew at the
+ *      snapshot's end (Kafka: truncateToLatestSnapshot)
+ *   4  the batches from the snapshot's end on; one that cannot be read is an error, since what
+ *      follows it has been answered to clients
  *
  * The recovery point is not kept: the log is small, and what is read here is checked while it is
  * read.
@@ -245,7 +247,7 @@ load_snapshot(struct load *ld, const struct snapshot_id *ids, size_t count, int6
 }
 
 /* The first voters and the records that begin a cluster; what the log says later replaces the
- * voters. */
+ * voters. Whether it can be done without, load_all sees when it knows what else there is. */
 static int load_bootstrap(struct load *ld)
 {
     struct raft_log_found *f = ld->found;
@@ -259,19 +261,32 @@ static int load_bootstrap(struct load *ld)
         for (int32_t i = 0; i < control.voters.count && control.has_voters && r >= 0; i++) {
             r = voters_add(&f->control.voters, &control.voters.items[i]);
         }
-    } else if (is_damage(r) && ld->rl->next_offset > 0) {
-        f->damaged_snapshots++; /* the log says all of it again */
-        r = 0;
-    } else if (r == -ENOENT) {
-        r = 0;
     } else {
-        r = fail(ld, r,
-                 "the bootstrap snapshot in %s cannot be read (%s), and the log is empty: format "
-                 "the directory again",
-                 ld->rl->dir, err_text(r));
+        f->bootstrap_error = r == -ENOENT ? 0 : r;
+        f->bootstrap_count = 0; /* the second pass may have failed after a few */
+        r = 0;
     }
     voters_release(&control.voters);
     return r;
+}
+
+/* Neither a record nor a snapshot. */
+static int refuse_nothing(struct load *ld)
+{
+    const struct raft_log_found *f = ld->found;
+    if (f->damaged_snapshots > 0) {
+        return fail(ld, ERR_CORRUPT,
+                    "the metadata log in %s is empty and its snapshots are damaged", ld->rl->dir);
+    }
+    if (f->bootstrap_error < 0) {
+        return fail(ld, f->bootstrap_error,
+                    "the bootstrap snapshot in %s cannot be read (%s), and the log is empty: %s",
+                    ld->rl->dir, err_text(f->bootstrap_error),
+                    is_damage(f->bootstrap_error)
+                        ? "format the directory again"
+                        : "make it readable, or format the directory again");
+    }
+    return 0;
 }
 
 /* --- beginning anew at a snapshot --- */
@@ -499,9 +514,9 @@ static int load_all(struct load *ld)
                     " and there is no whole snapshot that ends there or later",
                     rl->dir, offsets.log_start);
     }
-    if (r == 0 && rl->next_offset == 0 && ld->found->damaged_snapshots > 0) {
-        return fail(ld, ERR_CORRUPT,
-                    "the metadata log in %s is empty and its snapshots are damaged", rl->dir);
+    r = r == 0 && rl->next_offset == 0 ? refuse_nothing(ld) : 0;
+    if (r < 0) {
+        return r;
     }
     int64_t from = ld->found->snapshot.end_offset;
     if (rl->next_offset < from) {

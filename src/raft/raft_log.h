@@ -53,7 +53,8 @@ struct raft_log_found {
     size_t damaged_snapshots;
     bool was_log_replaced;        /* the log ended before the snapshot does: it begins anew there */
     struct arena bootstrap_arena; /* release */
-    struct view *bootstrap;       /* records of the bootstrap snapshot; not given to the reader */
+    int bootstrap_error;    /* the bootstrap snapshot could not be read, and was passed over; 0 */
+    struct view *bootstrap; /* records of the bootstrap snapshot; not given to the reader */
     size_t bootstrap_count;
     char error[512]; /* when opening failed, a sentence for the operator */
 };

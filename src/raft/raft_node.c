@@ -131,6 +131,12 @@ static void warn_of_damage(const struct raft_node *rn)
                  " and the log behind it",
                  f->damaged_snapshots, raft_log_path(rn->rl), f->snapshot.end_offset);
     }
+    if (f->bootstrap_error < 0) {
+        LOG_WARN(rn->o.env->logger, FAC_RAFT,
+                 "the bootstrap snapshot in %s cannot be read (%s): passed over, what it began is "
+                 "in the log or in another snapshot",
+                 raft_log_path(rn->rl), err_text(f->bootstrap_error));
+    }
     if (f->was_log_replaced) {
         LOG_WARN(rn->o.env->logger, FAC_RAFT,
                  "the metadata log in %s ended before its snapshot: it begins anew at %" PRId64,

@@ -549,6 +549,48 @@ static void a_lost_bootstrap_snapshot_matters_only_before_the_first_start(void *
     simfs_free(disk);
 }
 
+/* Each single read of a start fails once: either that is told, or nothing is missing; and nobody
+ * who has a log is told to format. Without the file's log another snapshot is enough, and with
+ * nothing at all that is said. */
+static void a_bootstrap_snapshot_that_cannot_be_read_is_passed_over(void **state unused_ok)
+{
+    struct bed b;
+    struct simfs *disk = disk_with_snapshots(&b);
+    int passed_over = 0;
+    for (uint64_t nth = 1; nth <= 60; nth++) {
+        simfs_fail(disk, SIMFS_OP_PREAD, nth, 1, -EIO);
+        b.seen = 0;
+        int r = raft_node_open(&b.options, b.error, &b.rn);
+        simfs_fail(disk, 0, 0, 0, 0);
+        if (r < 0) {
+            assert_null(strstr(b.error, "format"));
+            b.rn = NULL;
+            continue;
+        }
+        assert_seen(&b, (uint32_t[]){200, 8}, 2);
+        must_close(&b);
+        passed_over++;
+    }
+    assert_true(passed_over > 0);
+    assert_int_equal(fs_unlink(simfs_fs(disk), META_DIR "/" LOG), 0);
+    assert_int_equal(simfs_corrupt(disk, META_DIR "/" BOOTSTRAP, 30, "\xff", 1), 0);
+    must_open(&b);
+    assert_seen(&b, (uint32_t[]){200}, 1);
+    assert_int_equal(raft_node_lead(b.rn), 0);
+    must_close(&b);
+    bed_release(&b);
+    simfs_free(disk);
+
+    disk = formatted_disk();
+    bed_init(&b, disk);
+    simfs_fail(disk, SIMFS_OP_PREAD, 1, 0, -EIO);
+    assert_true(raft_node_open(&b.options, b.error, &b.rn) < 0);
+    assert_non_null(strstr(b.error, "the log is empty: make it readable"));
+    b.rn = NULL;
+    bed_release(&b);
+    simfs_free(disk);
+}
+
 static void assert_refused(struct bed *b, const char *words)
 {
     assert_true(raft_node_open(&b->options, b->error, &b->rn) < 0);
@@ -750,6 +792,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_of_an_impossible_place_is_not_loaded),
         cmocka_unit_test(a_lost_quorum_state_is_made_again),
         cmocka_unit_test(a_lost_bootstrap_snapshot_matters_only_before_the_first_start),
+        cmocka_unit_test(a_bootstrap_snapshot_that_cannot_be_read_is_passed_over),
         cmocka_unit_test(quorums_of_others_are_refused_with_a_sentence),
         cmocka_unit_test(appends_are_bounded),
         cmocka_unit_test(no_power_cut_loses_what_was_acknowledged),

@@ -106,6 +106,10 @@ must_check int fs_space(struct fs *fs, const char *path, int64_t *ret_total, int
 bool fs_is_cached(struct fs_file *f, int64_t position, size_t len);
 int fs_set_mtime(struct fs *fs, const char *path, int64_t mtime_ms);
 
+/* What the kernel calls an open file, cut to fit, for a line of the log; "?" where it does not
+ * tell. */
+const char *fs_file_path(const struct fs_file *f, char *ret, size_t cap);
+
 /* Whole small files (checkpoints). max bounds the read: -EFBIG beyond. The result is mem_alloc'ed,
  * NUL-terminated beyond its length. */
 must_check int

@@ -473,3 +473,15 @@ void fs_release_system(struct fs *fs)
         IGNORE(close(spare)); /* of /dev/null */
     }
 }
+
+const char *fs_file_path(const struct fs_file *f, char *ret, size_t cap)
+{
+    char link[64];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
+    ssize_t n = f->fd < 0 || cap < 2 ? -1 : readlink(link, ret, cap - 1);
+    if (n <= 0) {
+        return "?";
+    }
+    ret[n] = '\0';
+    return ret;
+}

@@ -20,6 +20,7 @@
  * those that take nothing are closed, the longest idle first.
  */
 #include "base/base.h"
+#include "base/err.h"
 #include "base/fs.h"
 #include "base/logger.h"
 #include "base/mem.h"
@@ -32,6 +33,7 @@
 enum {
     IOV_COUNT = 64,
     COPY_BYTES = 64 << 10, /* of files, in one send */
+    PATH_TEXT_BYTES = 1024,
 };
 
 /* --- the order of answers --- */
@@ -191,6 +193,12 @@ enum sent {
     SENT_FAILURE, /* the file is not what was promised */
 };
 
+/* Why a file is not what was promised. */
+struct unsent_file {
+    const struct rope_run *run;
+    int err; /* 0: it has become shorter */
+};
+
 static enum sent sent_error(void)
 {
     if (errno == EAGAIN) {
@@ -253,7 +261,7 @@ static int parcel_add_file(struct parcel *pc, struct conn_set *cs, const struct 
         return (int)got;
     }
     if ((size_t)got < len) {
-        return -EIO; /* the file has become shorter than what was promised */
+        return ERR_TRUNCATED; /* the file has become shorter than what was promised */
     }
     parcel_add(pc, to, len);
     pc->copied += len;
@@ -261,7 +269,8 @@ static int parcel_add_file(struct parcel *pc, struct conn_set *cs, const struct 
 }
 
 /* From the head of the rope about `max` bytes. */
-static int parcel_fill(struct parcel *pc, struct conn *cn, size_t max)
+static int
+parcel_fill(struct parcel *pc, struct conn *cn, size_t max, struct unsent_file *ret_failed)
 {
     for (size_t i = cn->out.start; i < cn->out.count; i++) {
         const struct rope_run *run = &cn->out.runs[i];
@@ -273,6 +282,9 @@ static int parcel_fill(struct parcel *pc, struct conn *cn, size_t max)
             continue;
         }
         int r = parcel_add_file(pc, cn->cs, run);
+        if (r < 0) {
+            *ret_failed = (struct unsent_file){.run = run, .err = r == ERR_TRUNCATED ? 0 : r};
+        }
         if (r <= 0) {
             return r;
         }
@@ -281,10 +293,10 @@ static int parcel_fill(struct parcel *pc, struct conn *cn, size_t max)
 }
 
 /* Sends what is at the head of the rope through memory. */
-static enum sent send_parcel(struct conn *cn, size_t max)
+static enum sent send_parcel(struct conn *cn, size_t max, struct unsent_file *ret_failed)
 {
     struct parcel pc = {.copy = NULL};
-    int r = parcel_fill(&pc, cn, max);
+    int r = parcel_fill(&pc, cn, max, ret_failed);
     if (r < 0 || pc.count == 0) {
         blob_unref(pc.copy);
         return r < 0 ? SENT_FAILURE : SENT_LARGE;
@@ -303,7 +315,7 @@ static enum sent send_parcel(struct conn *cn, size_t max)
     return sent;
 }
 
-static enum sent send_file(struct conn *cn, size_t max)
+static enum sent send_file(struct conn *cn, size_t max, struct unsent_file *ret_failed)
 {
     const struct rope_run *run = rope_first(&cn->out);
     off_t position = run->position;
@@ -312,26 +324,30 @@ static enum sent send_file(struct conn *cn, size_t max)
     do {
         n = sendfile(cn->fd, run->file->fd, &position, want);
     } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        return errno == EIO ? SENT_FAILURE : sent_error();
+    if (n < 0 && errno != EIO) {
+        return sent_error();
     }
-    if (n == 0) {
-        return SENT_FAILURE; /* the file has become shorter than what was promised */
+    if (n <= 0) { /* 0: the file has become shorter than what was promised */
+        *ret_failed = (struct unsent_file){.run = run, .err = n < 0 ? -errno : 0};
+        return SENT_FAILURE;
     }
     sent_bytes(cn, (size_t)n);
     /* A short count may mean a full socket or a hole in the page cache: the next call tells. */
     return SENT_MORE;
 }
 
-static void fail_send(struct conn *cn)
+static void fail_send(struct conn *cn, const struct unsent_file *failed)
 {
     struct conn_set *cs = cn->cs;
     uint32_t left_out = 0;
     if (log_limit_pass(&cs->memory_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS, &left_out)) {
         char peer[CONN_PEER_TEXT_SIZE];
+        char path[PATH_TEXT_BYTES];
         LOG_ERROR(loop_logger(cs->loop), FAC_NET,
                   "closed a connection because the stored bytes of its answer could not be read: "
-                  "peer=%s similar_lines_left_out=%u",
+                  "file=%s position=%" PRId64 " cause=\"%s\" peer=%s similar_lines_left_out=%u",
+                  fs_file_path(failed->run->file, path, sizeof(path)), failed->run->position,
+                  failed->err < 0 ? err_text(failed->err) : "the file has become shorter",
                   conn_peer_text(&cn->peer, peer), left_out);
     }
     conn_end(cn, CONN_END_FAILURE);
@@ -374,9 +390,10 @@ static void send_out(struct conn *cn)
             break;
         }
         size_t bytes = cn->out.bytes;
-        enum sent sent = send_parcel(cn, left);
+        struct unsent_file failed = {0};
+        enum sent sent = send_parcel(cn, left, &failed);
         if (sent == SENT_LARGE) {
-            sent = send_file(cn, left);
+            sent = send_file(cn, left, &failed);
         }
         switch (sent) {
         case SENT_MORE:
@@ -389,7 +406,7 @@ static void send_out(struct conn *cn)
             conn_end(cn, CONN_END_PEER);
             return;
         case SENT_FAILURE:
-            fail_send(cn);
+            fail_send(cn, &failed);
             return;
         }
         left -= min_size(left, bytes - cn->out.bytes);

@@ -524,6 +524,8 @@ static void answers_come_from_files_by_sendfile_and_through_memory(void **state)
     conn_answer(&rq->slot, &rope);
     world_turn(&wd);
     assert_int_equal(wd.last_reason, CONN_END_FAILURE);
+    assert_non_null(strstr(wd.line, st.path));
+    assert_non_null(strstr(wd.line, " position=0 cause=\"the file has become shorter\""));
     close(fd);
     fs_file_unref(st.file);
     fs_file_unref(simulated.file);

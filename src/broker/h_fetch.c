@@ -187,7 +187,7 @@ read_target(struct fetch *st, size_t index, int64_t *left, bool *is_first, int64
         return READ_NOT_CACHED;
     }
     if (r < 0) {
-        error = kafka_error_from(st->rq, r);
+        error = lookup_read_failure(st->rq, t->p, r);
     }
     if (error != KAFKA_ERROR_NONE) {
         rope_release(&t->rope);

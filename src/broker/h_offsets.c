@@ -110,7 +110,7 @@ static void list_slowly(struct request *rq)
         plog_offsets(s->p->pl, &offsets);
         int64_t end = body->isolation_level == 1 ? offsets.last_stable : offsets.high_watermark;
         if (r < 0) {
-            out->error_code = (int16_t)lookup_failure(rq, s->p, r);
+            out->error_code = (int16_t)lookup_read_failure(rq, s->p, r);
         } else if (found.offset >= 0 && found.offset < end) {
             answer_offset(rq, out, found.offset, found.timestamp, found.leader_epoch);
         }

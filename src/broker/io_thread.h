@@ -85,6 +85,7 @@ struct io_thread {
     bool is_wake_posted; /* ready_lock: ready_job is on its way */
     struct job ready_job;
     struct log_limit storage_limit;
+    struct log_limit read_limit;
     struct log_limit frame_limit;
     struct log_limit error_limit;
 };
@@ -131,5 +132,7 @@ void io_thread_go_on(struct io_thread *io, struct io_step *step);
 
 /* One rate-limited line about a log that could not be written. */
 void io_thread_report_storage(struct io_thread *io, struct str topic, int32_t number, int err);
+/* The same about one that could not be read. Any thread. */
+void io_thread_report_read(struct io_thread *io, struct str topic, int32_t number, int err);
 
 #endif

@@ -39,6 +39,16 @@ enum kafka_error lookup_failure(struct request *rq, const struct partition *p, i
                                        : kafka_error_from(rq, err);
 }
 
+enum kafka_error lookup_read_failure(struct request *rq, const struct partition *p, int err)
+{
+    enum kafka_error error = lookup_failure(rq, p, err);
+    /* Of a log that is offline it has been said why. */
+    if (error == KAFKA_ERROR_KAFKA_STORAGE_ERROR && err != ERR_OFFLINE) {
+        io_thread_report_read(rq->io, p->topic, p->number, err);
+    }
+    return error;
+}
+
 enum kafka_error
 lookup_by_name(struct request *rq, struct str topic, int32_t number, struct partition **ret)
 {

@@ -22,6 +22,8 @@ enum kafka_error lookup_by_id(struct request *rq,
                               const struct image_topic **ret_topic);
 /* The answer where the partition's log gave `err`: one that is being deleted is not there. */
 enum kafka_error lookup_failure(struct request *rq, const struct partition *p, int err);
+/* The same of a read; a disk that fails is told in a line that names the partition. */
+enum kafka_error lookup_read_failure(struct request *rq, const struct partition *p, int err);
 /* What the client believes of the leader epoch (-1: nothing): FENCED_LEADER_EPOCH,
  * UNKNOWN_LEADER_EPOCH. */
 enum kafka_error lookup_check_epoch(const struct partition *p, int32_t current_leader_epoch);

@@ -341,6 +341,17 @@ enum kafka_error kafka_error_from(struct request *rq, int err)
     switch (err) {
     case -EIO:
     case -EROFS:
+    case -EACCES: /* Kafka: any IOException */
+    case -EPERM:
+    case -ENOENT:
+    case -ENOTDIR:
+    case -EISDIR:
+    case -ELOOP:
+    case -ENXIO:
+    case -ENODEV:
+    case -ESTALE:
+    case -EUCLEAN:
+    case -EBADMSG:
     case ERR_OFFLINE:
         return KAFKA_ERROR_KAFKA_STORAGE_ERROR;
     case ERR_CORRUPT:

@@ -310,6 +310,25 @@ def test_a_partition_that_cannot_be_read_is_offline_and_others_serve(env):
                 expect(c.produce('new', 0, batch([b'v'])), 0)
 
 
+def test_a_read_that_fails_is_told_with_its_partition(env):
+    """While it runs a directory takes the place of a file: error 56, one line for many; mended, it is read again."""
+    for ending, where in (('.log', 't-0'), ('.index', 't-0')):
+        with Written(env, True) as written, written.spoilt(lambda data: None) as broker, client(broker) as c:
+            path = files_of(broker.data, 0, ending)[1]
+            offset = int(os.path.basename(path)[:20]) + 15
+            os.rename(path, path + '.kept')
+            os.mkdir(path)
+            for _ in range(5):
+                expect(c.fetch('t', 0, offset, max_wait=0)[0], STORAGE_ERROR, ending)
+            lines = [line for line in broker.log().splitlines() if f'reads of {where} are refused' in line]
+            expect(len(lines), 1, broker.log())
+            assert 'its files cannot be read: Is a directory; they are taken again' in lines[0], lines
+            assert 'has no Kafka error' not in broker.log()
+            os.rmdir(path)
+            os.rename(path + '.kept', path)
+            expect(c.fetch('t', 0, offset, max_wait=0)[0], 0)
+
+
 def test_a_damaged_metadata_log_tail_is_cut(env):
     """Garbage behind the metadata log, as a power cut leaves it: all topics are there, new ones are made."""
     with Written(env, False) as written:

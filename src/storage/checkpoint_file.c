@@ -20,13 +20,17 @@ enum {
     LINE_NUMBERS_MAX = 40, /* two numbers, two blanks, a newline */
 };
 
+/* No log comes so far: what is above it is damage. */
+#define CHECKPOINT_OFFSET_MAX (INT64_MAX / 2)
+
 static int parse_line(struct str line, struct arena *arena, struct checkpoint_entry *ret)
 {
     struct str topic;
     struct str partition;
     if (!str_split(&line, ' ', &topic) || !str_split(&line, ' ', &partition) || topic.len == 0 ||
         topic.len > TOPIC_NAME_MAX || str_to_i32(partition, &ret->partition) < 0 ||
-        str_to_i64(line, &ret->offset) < 0 || ret->partition < 0 || ret->offset < 0) {
+        str_to_i64(line, &ret->offset) < 0 || ret->partition < 0 || ret->offset < 0 ||
+        ret->offset > CHECKPOINT_OFFSET_MAX) {
         return ERR_MALFORMED;
     }
     ret->topic = arena_strdup(arena, topic);

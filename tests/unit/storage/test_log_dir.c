@@ -75,7 +75,8 @@ static void a_checkpoint_is_kafkas_and_damage_is_found(void **state)
                                       "0\n1\n 0 5\n",
                                       "0\n1\nt 0 5\n\n",
                                       "garbage\n",
-                                      "0\n1\nt 0 99999999999999999999\n"};
+                                      "0\n1\nt 0 99999999999999999999\n",
+                                      "0\n1\nt 0 9223372036854775807\n"};
     world_init(&w);
     assert_int_equal(checkpoint_read(w.env.fs, "data/c", &arena, &entries, &count), 0);
     assert_int_equal(count, 0);

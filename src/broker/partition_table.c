@@ -25,10 +25,12 @@ struct partition_table {
     bool has_stale_starts; /* of whoever applies images: log starts of deleted partitions are still
                               on the disk */
     size_t retried;        /* of whoever applies images: partitions that are to be tried again */
+    size_t begun_empty; /* of whoever applies images: whose records were expected, in this image */
     _Atomic bool has_offline;
 };
 
-#define RETRY_FAILURES_MAX 8 /* of one directory in one round: what is full is full for all */
+#define RETRY_FAILURES_MAX    8 /* of one directory in one round: what is full is full for all */
+#define BEGUN_EMPTY_LINES_MAX 20
 
 struct partition_table *partition_table_new(struct broker *br)
 {
@@ -307,6 +309,49 @@ static void stay_offline(struct partition_table *pt,
               is_passing ? "; tried again until they can" : "");
 }
 
+/* At a start files are not found that should be there. As in Kafka the partition begins empty; but
+ * who has lost a mount sees it here, while the old directory can still be given back. */
+static void report_missing(struct partition_table *pt,
+                           const struct partition *p,
+                           const struct log_dir_entry *dir,
+                           const struct uuid *wanted)
+{
+    struct plog_open known = {0};
+    log_dir_lookup(dir->ld, p->topic, p->number, &known);
+    int64_t offset = max_i64(known.recovery_point, known.high_watermark);
+    bool is_elsewhere = wanted != NULL && image_directory_reserved(wanted) < 0 &&
+                        !uuid_equal(wanted, &dir->directory_id);
+    if ((!is_elsewhere && offset == 0) || pt->begun_empty++ >= BEGUN_EMPTY_LINES_MAX) {
+        return;
+    }
+    if (is_elsewhere) {
+        char id[UUID_TEXT_SIZE];
+        uuid_print(wanted, id);
+        LOG_ERROR(p->br->logger, FAC_STORAGE,
+                  "partition " STR_FMT "-%d begins empty in %s: its files lie in the log directory "
+                  "with directory.id=%s, which is not among log.dirs. To have its records, stop, "
+                  "move %s/" STR_FMT "-%d away, and start with that directory in log.dirs",
+                  STR_ARG(p->topic), p->number, dir->path, id, dir->path, STR_ARG(p->topic),
+                  p->number);
+    } else {
+        LOG_ERROR(p->br->logger, FAC_STORAGE,
+                  "partition " STR_FMT "-%d begins empty: %s/" STR_FMT "-%d is missing, and the "
+                  "checkpoints beside it know the partition up to offset %" PRId64
+                  ". To have its records, stop, and give that directory back in the place of the "
+                  "new one",
+                  STR_ARG(p->topic), p->number, dir->path, STR_ARG(p->topic), p->number, offset);
+    }
+}
+
+static void report_more_missing(struct partition_table *pt)
+{
+    if (pt->begun_empty > BEGUN_EMPTY_LINES_MAX) {
+        LOG_ERROR(pt->br->logger, FAC_STORAGE, "%zu more partitions begin empty like these",
+                  pt->begun_empty - BEGUN_EMPTY_LINES_MAX);
+    }
+    pt->begun_empty = 0;
+}
+
 /* Opens or makes the files. A partition whose files cannot be read stays, offline; the others
  * serve. */
 static void open_log(struct partition_table *pt,
@@ -327,6 +372,9 @@ static void open_log(struct partition_table *pt,
         return;
     }
     p->ld = dir->ld;
+    if (!p->had_files && br->metadata == NULL) { /* of the first image: it is not a new topic's */
+        report_missing(pt, p, dir, wanted);
+    }
     unsigned flags = log_dir_was_clean(dir->ld) ? PLOG_CLEAN : 0;
     int r = open_files(pt, p, ct, dir, flags);
     if (r == ERR_MISMATCH && p->had_files) { /* of a namesake that was deleted, as Kafka takes it */
@@ -722,6 +770,7 @@ void partition_apply_image(struct partition_table *pt,
         .features_changed = on_features_changed,
     };
     image_compare(before, after, &change, &a);
+    report_more_missing(pt);
     save_stale_starts(pt);
     dir_assignment_send(pt->dirs);
     if (pt->br->metadata != NULL) { /* else partition_table_settle does it */

@@ -133,6 +133,66 @@ def test_a_stray_whose_partition_lies_elsewhere_says_so(env):
         expect(len([line for line in lines if f'{second}/gone-0 belongs to no topic of this cluster; kept' in line]), 1, str(lines))
 
 
+def begun_empty(broker):
+    """The lines about partitions whose files should be there, and the log is emptied."""
+    lines = [line for line in broker.log().splitlines() if ' begin empty ' in line or ' begins empty' in line]
+    os.truncate(broker.log_path, 0)
+    return lines
+
+
+def test_a_partition_that_begins_empty_though_it_was_known_is_told(env):
+    """A directory goes out of log.dirs, then comes back as the line says; a partition's own one goes; new ones are silent."""
+    broker, second = two_directories(env)
+    with broker:
+        with client(broker) as c:
+            c.create_topic('t', 2)
+        write(broker, 't', 'r', 20, partition=1)
+        write(broker, 't', 'r', 5, partition=0)
+        broker.restart()
+        expect(begun_empty(broker), [])
+        broker.stop()
+        both = broker.overrides[-1]
+        broker.overrides[-1] = f'log.dirs={broker.data}'
+        broker.start()
+        line, = begun_empty(broker)
+        assert f'partition t-1 begins empty in {broker.data}: ' in line, line
+        assert f'directory.id={directory_id(second)}, which is not among' in line, line
+        assert f'move {broker.data}/t-1 away, and start with' in line, line
+        broker.stop()
+        shutil.rmtree(f'{broker.data}/t-1')
+        broker.overrides[-1] = both
+        broker.start()
+        expect_all(broker, 't', 'r', 20, partition=1)
+        broker.stop()
+        os.rename(f'{broker.data}/t-0', f'{broker.own}/kept')
+        begun_empty(broker)
+        broker.start()
+        line, = begun_empty(broker)
+        assert f'partition t-0 begins empty: {broker.data}/t-0 is missing' in line and 'up to offset 5.' in line, line
+        broker.stop()
+        shutil.rmtree(f'{broker.data}/t-0')
+        os.rename(f'{broker.own}/kept', f'{broker.data}/t-0')
+        broker.start()
+        expect_all(broker, 't', 'r', 5, partition=0)
+
+
+def test_the_lines_of_partitions_that_begin_empty_are_bounded(env):
+    """Thirty at once: twenty lines, and one with the count of the rest; the next start says nothing."""
+    broker, _ = two_directories(env)
+    with broker:
+        with client(broker) as c:
+            c.create_topic('t', 60)
+        broker.stop()
+        begun_empty(broker)
+        broker.overrides[-1] = f'log.dirs={broker.data}'
+        broker.start()
+        lines = begun_empty(broker)
+        expect(len(lines), 21)
+        assert '10 more partitions begin empty like these' in lines[-1], lines[-1]
+        broker.restart()
+        expect(begun_empty(broker), [])
+
+
 def test_a_copy_of_a_directory_beside_it_is_refused(env):
     """Two directories with one directory.id, as a copied disk has."""
     broker, second = two_directories(env)

@@ -26,7 +26,7 @@
 
 /* What a partition says in both answers. */
 struct partition_view {
-    enum kafka_error error;
+    enum kafka_error error; /* of Metadata; DescribeTopicPartitions has none, as Kafka */
     int32_t leader;
     int32_t *replicas;
     int32_t replicas_count;
@@ -178,9 +178,7 @@ static struct partition_view view_partition(struct request *rq,
     if (!has_endpoint(rq, leader)) {
         pv.leader = IMAGE_NO_LEADER;
         pv.error = KAFKA_ERROR_LEADER_NOT_AVAILABLE;
-        bool knows_listeners =
-            rq->api->key != API_KEY_METADATA || rq->version >= METADATA_LISTENER_ERROR;
-        if (leader != NULL && knows_listeners) {
+        if (leader != NULL && rq->version >= METADATA_LISTENER_ERROR) {
             pv.error = KAFKA_ERROR_LISTENER_NOT_FOUND;
         }
     } else if (pv.replicas_count < ip->replicas_count || pv.isr_count < ip->isr_count) {
@@ -455,7 +453,6 @@ static void describe_partition(
 {
     const struct image_partition *ip = &t->partitions[number];
     struct partition_view pv = view_partition(rq, im, t, number, false);
-    ret->error_code = (int16_t)pv.error;
     ret->partition_index = number;
     ret->leader_id = pv.leader;
     ret->leader_epoch = ip->leader_epoch;

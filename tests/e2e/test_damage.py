@@ -304,7 +304,7 @@ def test_a_partition_that_cannot_be_read_is_offline_and_others_serve(env):
                 expect([(error, leader, isr, offline) for (error, _, leader, _), (_, isr, offline) in partitions],
                        [(5, -1, [], [1]), (0, 1, [1], [])])
                 expect([(p[0], p[1], *p[4:]) for p in c.describe_topic('t')],
-                       [(5, -1, [], [1], [], [1]), (0, 1, [1], [], [], [])])
+                       [(0, -1, [], [1], [], [1]), (0, 1, [1], [], [], [])])
                 expect(c.produce('t', 1, batch([b'next'])), COUNT)
                 c.create_topic('new')
                 expect(c.produce('new', 0, batch([b'v'])), 0)

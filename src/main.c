@@ -153,11 +153,12 @@ static int load_config(struct program *pg, struct config **ret, char *ret_error,
 
 /* ---- once it serves ---- */
 
-/* "host:port", an IPv6 address in brackets; a listener on every address by the name that it tells.
- */
+/* "host:port", an IPv6 address in brackets; a listener on every address by the name that it tells,
+ * or, when it tells none, by the one that is always right on this machine. */
 static void print_address(const struct broker_listener *bl, struct strbuf *sb)
 {
-    struct str host = bl->host.len > 0 ? bl->host : bl->advertised_host;
+    struct str told = bl->is_advertised ? bl->advertised_host : STR("localhost");
+    struct str host = bl->host.len > 0 ? bl->host : told;
     bool is_ipv6 = host.len > 0 && memchr(host.ptr, ':', host.len) != NULL;
     strbuf_addf(sb, is_ipv6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(host),
                 (unsigned)bl->port);

@@ -356,6 +356,7 @@ static int bind_one(struct server *sv,
         .name = cl->name,
         .host = cl->host,
         .port = listener_port(sv->listeners[index]),
+        .is_advertised = cl->is_advertised,
         .advertised_host = cl->advertised_host,
         .security_protocol = cl->security_protocol,
     };
@@ -384,6 +385,12 @@ static int bind_all(struct server *sv, char *ret_error, size_t error_cap)
         int r = bind_one(sv, &all[i], br->listeners_count, ret_error, error_cap);
         if (r < 0) {
             return r;
+        }
+        if (!all[i].is_advertised) {
+            LOG_INFO(br->logger, FAC_SERVER,
+                     "listener " STR_FMT " is not among advertised.listeners: who connects there "
+                     "is told of no broker, no leader and no coordinator",
+                     STR_ARG(all[i].name));
         }
         br->listeners_count++;
     }

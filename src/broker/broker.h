@@ -45,6 +45,7 @@ struct broker_listener {
     struct str name; /* "PLAINTEXT" */
     struct str host; /* bound; "" all */
     uint16_t port;
+    bool is_advertised; /* false: who comes in here is told of no broker */
     struct str advertised_host;
     uint16_t advertised_port;
     int16_t security_protocol; /* 0 PLAINTEXT */

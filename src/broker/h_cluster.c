@@ -161,6 +161,9 @@ bool cluster_endpoint(const struct request *rq,
 {
     const struct broker_listener *listener = request_listener(rq);
     if (b->id == rq->br->node_id) {
+        if (!listener->is_advertised) {
+            return false;
+        }
         *ret_host = listener->advertised_host;
         *ret_port = listener->advertised_port;
         return true;
@@ -224,6 +227,19 @@ static void fill_brokers(struct request *rq, const struct image *im, bool has_fe
     }
 }
 
+/* A controller that the answer does not list is not named either (Metadata names it). */
+static int32_t listed_controller_id(const struct request *rq, const struct image *im)
+{
+    const struct describe_cluster_response *out = rq->response;
+    int32_t id = cluster_controller_id(rq, im);
+    for (int32_t i = 0; i < out->brokers.count; i++) {
+        if (out->brokers.items[i].broker_id == id) {
+            return id;
+        }
+    }
+    return -1;
+}
+
 enum request_verdict h_describe_cluster(struct request *rq)
 {
     const struct describe_cluster_request *body = rq->body;
@@ -246,7 +262,7 @@ enum request_verdict h_describe_cluster(struct request *rq)
     }
     const struct image *im = request_image(rq);
     out->cluster_id = str_from(rq->br->cluster_id);
-    out->controller_id = cluster_controller_id(rq, im);
     fill_brokers(rq, im, body->include_fenced_brokers);
+    out->controller_id = listed_controller_id(rq, im);
     return REQUEST_DONE;
 }

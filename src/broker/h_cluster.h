@@ -22,7 +22,7 @@ void api_versions_fill(struct broker *br,
                        struct arena *arena);
 
 /* Where this broker is reached by who came in on the request's listener; false: it has no such
- * listener. The host is valid as long as the image of the turn. */
+ * listener, or does not advertise it. The host is valid as long as the image of the turn. */
 bool cluster_endpoint(const struct request *rq,
                       const struct image_broker *b,
                       struct str *ret_host,

@@ -57,8 +57,9 @@ static enum kafka_error find_group(struct request *rq, struct str group_id)
     const struct image *im = request_image(rq);
     const struct image_topic *t = image_topic_by_name(im, OFFSETS_TOPIC);
     int32_t number = coordinator_partition(im, group_id);
-    /* Every leader is this broker. */
-    return t != NULL && number >= 0 && t->partitions[number].leader == rq->br->node_id
+    /* Every leader is this broker; without an address for this listener it cannot be told. */
+    return t != NULL && number >= 0 && t->partitions[number].leader == rq->br->node_id &&
+                   request_listener(rq)->is_advertised
                ? KAFKA_ERROR_NONE
                : KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
 }

@@ -36,12 +36,16 @@ int metadata_begin_cluster(struct metadata *md, struct meta_records *records)
     return r < 0 ? r : metadata_owe(md, records);
 }
 
-/* Endpoints of the broker as they are bound. */
+/* Endpoints of the broker as they are bound; a listener that advertised.listeners leaves out has
+ * none. */
 static int32_t broker_endpoints(const struct broker *br, struct image_endpoint *ret)
 {
     int32_t count = 0;
     for (size_t i = 0; i < br->listeners_count && count < ENDPOINTS_MAX; i++) {
         const struct broker_listener *bl = &br->listeners[i];
+        if (!bl->is_advertised) {
+            continue;
+        }
         ret[count++] = (struct image_endpoint){
             .name = bl->name,
             .host = bl->advertised_host,

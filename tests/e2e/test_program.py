@@ -122,6 +122,61 @@ def test_ports_file_names_every_listener(env):
             expect(os.listdir(work), ['ports'], 'nothing else is left')
 
 
+def test_a_listener_that_is_not_advertised_tells_of_no_broker(env):
+    """Two listeners, one advertised: what Kafka 4.4.0 answered on each, about brokers, leaders, coordinators; a restart."""
+    with tempfile.TemporaryDirectory() as work:
+        path = os.path.join(work, 'ports')
+        overrides = ['listeners=A://127.0.0.1:0,B://:0', 'advertised.listeners=A://a.example:1',
+                     'listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT', 'inter.broker.listener.name=A']
+        with env.broker(*overrides, arguments=['--ports-file', path], listen=None) as broker:
+            broker_topic(broker)
+            for is_again in (False, True):
+                if is_again:
+                    expect(broker.stop(), 0)
+                    broker.start()
+                with open(path, encoding='ascii') as file:
+                    (_, a), (name, b) = (line.split() for line in file.read().splitlines())
+                expect((a, name, b.partition(':')[0]), (broker.address, 'B', 'localhost'))
+                with client(broker) as c:
+                    expect(c.metadata([])[0], [(1, 'a.example', 1, None)])
+                    wait_until(lambda: find_group(c) == (0, 1, 'a.example', 1), 'the coordinator')
+                    expect(describe_cluster(c), (1, [(1, 'a.example', 1, None)]))
+                with Client('127.0.0.1', int(b.partition(':')[2])) as c:
+                    brokers, topics = c.metadata(['t'])
+                    ((error, _, leader, _), ids), = topics['t'][1]
+                    expect((brokers, error, leader, ids), ([], 72, -1, [[1], [1], [1]]))
+                    expect(find_group(c), (15, -1, '', -1))
+                    expect(describe_cluster(c), (-1, []))
+                    expect([(p[0], p[1], *p[3:]) for p in c.describe_topic('t')], [(0, -1, [1], [1], [], [], [1])])
+                    expect(c.produce('t', 0, batch([b'v'])), int(is_again))
+
+
+def find_group(c):
+    r = c.ask(10, 2, text('g') + b'\0')
+    _, error, _, node = r.take('i'), r.take('h'), r.text(), r.take('i')
+    return error, node, r.text(), r.take('i')
+
+
+def describe_cluster(c):
+    """DescribeCluster 0: (controller, brokers); short strings of the compact form."""
+    def compact():
+        size = r.take('B') - 1
+        if size < 0:
+            return None
+        r.at += size
+        return r.data[r.at - size:r.at].decode()
+
+    r = c.ask(60, 0, b'\0\0\0')
+    r.take('biH')
+    compact(), compact()
+    controller = r.take('i')
+    brokers = []
+    for _ in range(r.take('B') - 1):
+        brokers.append((r.take('i'), compact(), r.take('i'), compact()))
+        r.take('b')
+    return controller, brokers
+
+
 def test_properties_file_with_two_listeners(env):
     """Started by a file alone; each listener advertises itself."""
     with tempfile.TemporaryDirectory() as work:

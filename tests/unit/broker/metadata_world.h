@@ -194,6 +194,7 @@ static inline int setup(void **state)
     simclock_init(&w->sc, 3);
     w->disk = simfs_new(&w->sc.clock);
     w->listener = (struct broker_listener){.name = STR("PLAINTEXT"),
+                                           .is_advertised = true,
                                            .advertised_host = STR("here"),
                                            .port = 9092,
                                            .advertised_port = 9092};

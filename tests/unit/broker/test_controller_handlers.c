@@ -108,6 +108,7 @@ static int setup(void **state)
     struct world *w = mem_zalloc(sizeof(*w));
     w->listener = (struct broker_listener){
         .name = STR("PLAINTEXT"),
+        .is_advertised = true,
         .advertised_host = STR("here.example"),
         .advertised_port = 9092,
     };

@@ -30,6 +30,7 @@
 #include "dump_tool.h"
 #include "explain_tool.h"
 #include "format_tool.h"
+#include "ports_file.h"
 #include "server.h"
 #include "wire_tool.h"
 
@@ -164,7 +165,7 @@ static void print_address(const struct broker_listener *bl, struct strbuf *sb)
                 (unsigned)bl->port);
 }
 
-static int write_ports(struct program *pg, const char *path)
+static int write_ports(struct program *pg, const char *path, char *ret_error, size_t error_cap)
 {
     const struct broker_listener *listeners;
     size_t count = server_listeners(pg->server, &listeners);
@@ -178,17 +179,7 @@ static int write_ports(struct program *pg, const char *path)
         print_address(&listeners[i], &sb);
         strbuf_add(&sb, "\n", 1);
     }
-    /* Whole by rename; it tells of this process only, so nothing is synced. */
-    const char *temporary = arena_printf(&arena, "%s.tmp", path).ptr;
-    struct fs_file *file;
-    int err = fs_open(&pg->fs, temporary, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file);
-    if (err >= 0) {
-        err = fs_pwrite(file, sb.ptr, sb.len, 0);
-        fs_file_unref(file);
-    }
-    if (err >= 0) {
-        err = fs_rename(&pg->fs, temporary, path);
-    }
+    int err = ports_file_write(&pg->fs, path, sb.ptr, sb.len, ret_error, error_cap);
     arena_release(&arena);
     return err;
 }
@@ -196,9 +187,9 @@ static int write_ports(struct program *pg, const char *path)
 static int announce(struct program *pg)
 {
     const char *path = pg->args.ports_file;
-    int err = path == NULL ? 0 : write_ports(pg, path);
-    if (err < 0) {
-        fprintf(stderr, "jackdaw: --ports-file %s: %s\n", path, err_text(err));
+    char error[256] = "";
+    if (path != NULL && write_ports(pg, path, error, sizeof(error)) < 0) {
+        fprintf(stderr, "jackdaw: --ports-file %s: %s\n", path, error);
         return STATUS_MISTAKE;
     }
     const struct broker_listener *listeners;

@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import struct
 import tempfile
 
@@ -120,6 +121,57 @@ def test_ports_file_names_every_listener(env):
             expect([line.split()[0] for line in lines], ['PLAINTEXT', 'SECOND'])
             expect(lines[0].split()[1], broker.address)
             expect(os.listdir(work), ['ports'], 'nothing else is left')
+
+
+def test_ports_file_through_a_link_a_fifo_or_a_device_leaves_them_what_they_are(env):
+    """A link to a file, a FIFO that is read, a device that takes all (never the machine's): what they are, what is read."""
+    with tempfile.TemporaryDirectory() as work:
+        link, target, fifo, device = (os.path.join(work, name) for name in ('link', 'target', 'fifo', 'device'))
+        with open(target, 'w', encoding='ascii') as file:
+            file.write('old')
+        os.symlink('target', link)
+        os.mkfifo(fifo)
+        with env.broker(arguments=['--ports-file', link]) as broker:
+            assert os.path.islink(link), 'the link is gone'
+            with open(target, encoding='ascii') as file:
+                expect(file.read(), f'PLAINTEXT {broker.address}\n')
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        with env.broker(arguments=['--ports-file', fifo]) as broker:
+            expect(os.read(reader, 1000).decode(), f'PLAINTEXT {broker.address}\n')
+        os.close(reader)
+        expect(stat.S_ISFIFO(os.lstat(fifo).st_mode), True, 'still a FIFO')
+        try:
+            os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+            os.close(os.open(device, os.O_WRONLY))
+        except OSError as why:
+            raise Skip(f'no device can be made here: {why}') from why
+        with env.broker(arguments=['--ports-file', device]):
+            pass
+        expect(stat.S_ISCHR(os.lstat(device).st_mode), True, 'still a device')
+        expect(sorted(os.listdir(work)), ['device', 'fifo', 'link', 'target'])
+
+
+def test_a_ports_file_that_cannot_be_one_is_a_mistake(env):
+    """A FIFO that nobody reads, a directory, a socket: one line, status 2, nothing else left; a link as temporary name."""
+    with tempfile.TemporaryDirectory() as work:
+        path, data = os.path.join(work, 'path'), os.path.join(work, 'data')
+        for make, undo, words in ((os.mkfifo, os.unlink, 'nobody reads'), (os.mkdir, os.rmdir, 'Is a directory'),
+                                  (lambda p: socket.socket(socket.AF_UNIX).bind(p), os.unlink, 'no file')):
+            make(path)
+            was = os.lstat(path).st_ino
+            status, out, err = env.run('--data', data, '--listen', '127.0.0.1:0', '--ports-file', path)
+            expect((status, out), (2, ''), f'{words}: {err[-300:]}')
+            lines = [line for line in err.splitlines() if line.startswith('jackdaw: ')]
+            assert len(lines) == 1 and path in lines[0] and words in lines[0], err
+            expect((os.lstat(path).st_ino, sorted(os.listdir(work))), (was, ['data', 'path']))
+            undo(path)
+        kept = os.path.join(work, 'kept')
+        with open(kept, 'w', encoding='ascii') as file:
+            file.write('kept')
+        os.symlink('kept', path + '.tmp')
+        with env.broker(arguments=['--ports-file', path]) as broker:
+            with open(path, encoding='ascii') as file, open(kept, encoding='ascii') as other:
+                expect((file.read(), other.read()), (f'PLAINTEXT {broker.address}\n', 'kept'))
 
 
 def test_a_listener_that_is_not_advertised_tells_of_no_broker(env):

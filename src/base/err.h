@@ -21,7 +21,8 @@
     ROW(ERR_MISMATCH, -5008, "belongs to another cluster, node or topic") \
     ROW(ERR_OFFLINE, -5009, "the log directory is offline")               \
     ROW(ERR_BAD_ARGUMENT, -5010, "the argument is not allowed")           \
-    ROW(ERR_CLOSED, -5011, "already closed")
+    ROW(ERR_CLOSED, -5011, "already closed")                              \
+    ROW(ERR_NOT_A_FILE, -5012, "this is not a regular file")
 
 enum err {
 #define ROW(name, value, text) name = (value),

@@ -76,7 +76,8 @@ struct fs {
                           0: none */
 };
 
-/* The machine's file system. */
+/* The machine's file system. It opens files alone: -EISDIR for a directory, ERR_NOT_A_FILE for a
+ * FIFO, a device or a socket (-ENXIO too), without waiting. */
 void fs_init_system(struct fs *fs);
 void fs_release_system(struct fs *fs);
 

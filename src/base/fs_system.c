@@ -9,6 +9,7 @@
 #include "base/fs.h"
 
 #include "base/base.h"
+#include "base/err.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -52,15 +53,34 @@ static struct fs_file *wrap(struct fs *fs, int fd)
     return f;
 }
 
+/* Only a file is read and written at positions, and nothing else may keep a start waiting. */
+static int check_is_file(int fd)
+{
+    struct stat is;
+    if (fstat(fd, &is) != 0) {
+        return -errno;
+    }
+    if (S_ISREG(is.st_mode)) {
+        return 0;
+    }
+    return S_ISDIR(is.st_mode) ? -EISDIR : ERR_NOT_A_FILE;
+}
+
 static int system_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret)
 {
     int mode = (flags & FS_WRITE) != 0 ? O_RDWR : O_RDONLY;
     mode |= (flags & FS_CREATE) != 0 ? O_CREAT : 0;
     mode |= (flags & FS_EXCLUSIVE) != 0 ? O_EXCL : 0;
     mode |= (flags & FS_TRUNCATE) != 0 ? O_TRUNC : 0;
-    int fd = open_fd(path, mode);
+    /* Without waiting for who writes into a FIFO; to files it means nothing. */
+    int fd = open_fd(path, mode | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         return fd;
+    }
+    int err = check_is_file(fd);
+    if (err < 0) {
+        close(fd);
+        return err;
     }
     *ret = wrap(fs, fd);
     return 0;

@@ -329,6 +329,20 @@ def test_a_read_that_fails_is_told_with_its_partition(env):
             expect(c.fetch('t', 0, offset, max_wait=0)[0], 0)
 
 
+def test_a_fifo_among_the_files_of_a_partition_is_not_waited_for(env):
+    """In the place of each file of one partition, apart; nobody writes into it. The start goes on, the other is served."""
+    with Written(env, True) as written:
+        for ending in ('.metadata', 'checkpoint', '.snapshot', '.timeindex', '.log'):
+            def spoil(data, ending=ending):
+                os.unlink(f'{data}/.kafka_cleanshutdown')  # so that every file is read
+                path = files_of(data, 0, ending)[-1]
+                os.unlink(path)
+                os.mkfifo(path)
+
+            with written.spoilt(spoil) as broker:
+                expect_all(broker, 't', 'd', COUNT, 100, partition=1)
+
+
 def test_a_damaged_metadata_log_tail_is_cut(env):
     """Garbage behind the metadata log, as a power cut leaves it: all topics are there, new ones are made."""
     with Written(env, False) as written:

@@ -293,6 +293,24 @@ def test_bad_arguments_end_with_2_and_name_themselves(env):
                 assert word in err, f'{arguments}: no {word!r} in {err!r}'
 
 
+def test_what_is_no_file_is_not_waited_for(env):
+    """A FIFO, a directory or a socket as properties file or as meta.properties: one line that names it, not 0, at once."""
+    with tempfile.TemporaryDirectory() as work:
+        path, data = os.path.join(work, 'path'), os.path.join(work, 'data')
+        os.mkdir(data)
+        for make, undo, words in ((os.mkfifo, os.unlink, 'not a regular file'), (os.mkdir, os.rmdir, 'Is a directory'),
+                                  (lambda p: socket.socket(socket.AF_UNIX).bind(p), os.unlink, 'No such device')):
+            make(path)
+            status, out, err = env.run(path, timeout=20)
+            expect((status, out), (2, ''), err[-300:])
+            assert path in err and words in err and err.count('\n') == 1, err
+            os.rename(path, os.path.join(data, 'meta.properties'))
+            status, out, err = env.run('--data', data, '--listen', '127.0.0.1:0', timeout=20)
+            assert status != 0 and out == '' and data in err, f'{status} {err}'
+            os.rename(os.path.join(data, 'meta.properties'), path)
+            undo(path)
+
+
 def test_unknown_key_is_a_warning_that_names_the_nearest(env):
     """A misspelt key; the server runs."""
     with env.broker('log.retention.hour=5') as broker:

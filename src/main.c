@@ -5,10 +5,12 @@
  * else goes to standard error. Exit status: 0 after a clean stop, 1 when the server failed or could
  * not write at its stop what makes it a clean one, 2 for a mistake of whoever started it.
  *
- * Signals are blocked before any thread exists and taken by sigwait here: no handler, no flag. The
- * first SIGTERM, SIGINT or SIGHUP stops the server cleanly; a second one ends the process at once.
- * A SIGHUP that was ignored when the program began (nohup) stays so. SIGUSR1 writes the metrics to
- * the log.
+ * Signals: no flag. Until the server serves, SIGTERM, SIGINT and SIGHUP end the process: a start
+ * may be broken off anywhere, and the next one finds what a crash leaves. Only --ephemeral holds
+ * them back, for its short start, so that its directory goes too. Then they are blocked here as in
+ * every other thread, and taken by sigwait: the first one stops the server cleanly; a second one
+ * ends the process at once. A SIGHUP that was ignored when the program began (nohup) stays so.
+ * SIGUSR1 writes the metrics to the log.
  */
 #include "base/base.h"
 
@@ -39,7 +41,8 @@
 #define MMAP_BYTES (128 * 1024)
 #define TRIM_BYTES (2 * 1024 * 1024)
 
-#define STATUS_MISTAKE 2 /* of who started it */
+#define STATUS_MISTAKE 2   /* of who started it */
+#define STATUS_SIGNAL  128 /* and the number of the signal */
 
 static int version_main(int argc, char **argv)
 {
@@ -224,6 +227,15 @@ static void end_now(void *ctx)
     _exit(EXIT_FAILURE);
 }
 
+/* One of those that end the process has come while they were held back. */
+static bool is_end_wanted(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
+            sigismember(&pending, SIGHUP) == 1);
+}
+
 static int serve(struct program *pg, const sigset_t *signals)
 {
     char error[2048] = "";
@@ -243,8 +255,10 @@ static int serve(struct program *pg, const sigset_t *signals)
     if (err < 0) {
         return mistake(error[0] != '\0' ? error : err_text(err));
     }
-    int status = announce(pg);
-    if (status == 0) {
+    (void)pthread_sigmask(SIG_BLOCK, signals, NULL);
+    bool is_wanted = !is_end_wanted();
+    int status = is_wanted ? announce(pg) : 0;
+    if (status == 0 && is_wanted) {
         wait_for_end(pg, signals);
     }
     bool is_stopped = server_stop(pg->server, !pg->args.is_ephemeral);
@@ -257,28 +271,57 @@ static bool is_ignored(int signal)
     return sigaction(signal, NULL, &is) == 0 && is.sa_handler == SIG_IGN;
 }
 
+/* By the signal, as who waits for the process expects; the first process of a container is spared
+ * its default, and exits. Nothing else is done here: this may interrupt anything. */
+static void end_by_signal(int signal)
+{
+    struct sigaction end = {.sa_handler = SIG_DFL};
+    (void)sigaction(signal, &end, NULL);
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, signal);
+    (void)pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    (void)raise(signal);
+    _exit(STATUS_SIGNAL + signal);
+}
+
+/* What a start does with signals; the set is what is waited for later. */
+static void prepare_signals(bool is_held_back, sigset_t *ret)
+{
+    /* SIGINT and SIGTERM also where they were ignored: a shell does so with jobs in the background
+     * for the sake of the terminal. */
+    static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
+    sigemptyset(ret);
+    for (size_t i = 0; i < ARRAY_LEN(ending); i++) {
+        if (ending[i] != SIGHUP || !is_ignored(SIGHUP)) {
+            struct sigaction end = {.sa_handler = end_by_signal};
+            (void)sigaction(ending[i], &end, NULL);
+            sigaddset(ret, ending[i]);
+        }
+    }
+    (void)pthread_sigmask(is_held_back ? SIG_BLOCK : SIG_UNBLOCK, ret, NULL);
+    sigset_t metrics;
+    sigemptyset(&metrics);
+    sigaddset(&metrics, SIGUSR1);
+    (void)pthread_sigmask(SIG_BLOCK, &metrics, NULL);
+    sigaddset(ret, SIGUSR1);
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
 static int run_server(int argc, char **argv)
 {
     /* Large pieces of memory are mapped: they grow without being copied, and go back at once when
      * they are freed. Said aloud the limit stays; else it moves up with what is freed. */
     (void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
     (void)mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    if (!is_ignored(SIGHUP)) {
-        sigaddset(&signals, SIGHUP);
-    }
-    sigaddset(&signals, SIGUSR1);
-    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    (void)sigaction(SIGPIPE, &ignore, NULL);
     struct program pg = {0};
     char error[1024];
     if (!args_parse(argc, argv, &pg.args, error, sizeof(error))) {
         return mistake(error);
     }
+    sigset_t signals;
+    prepare_signals(pg.args.is_ephemeral, &signals);
     clock_init_system(&pg.clock);
     fs_init_system(&pg.fs);
     logger_init_stderr(&pg.logger, &pg.clock, LOG_LEVEL_INFO);

@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import struct
+import subprocess
 import tempfile
 
 from lib.checks import Skip, client, expect, expect_all, wait_until, write
@@ -36,6 +37,59 @@ def test_ends_with_0_on_SIGINT(env):
 def test_ends_with_0_on_SIGHUP(env):
     """The terminal is closed."""
     ends_cleanly(env, signal.SIGHUP)
+
+
+def start_that_waits(broker):
+    """Its standard error is a pipe that is full, so its first line waits. The side of the pipe to read from."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    for size in (4096, 1):
+        try:
+            while True:
+                os.write(writer, b'.' * size)
+        except BlockingIOError:
+            pass
+    os.set_blocking(writer, True)
+    broker.process = subprocess.Popen(broker.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=writer,
+                                      env=broker.env)
+    os.close(writer)
+    return open(reader, 'rb', buffering=0)
+
+
+def test_a_signal_ends_a_start_that_waits(env):
+    """It cannot write that it has formatted; by each of three signals it ends as any program does, the next start serves."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        name = signal.Signals(number).name[3:]
+        broker = env.broker(prefix=['env', f'--default-signal={name}'])
+        try:
+            with start_that_waits(broker):
+                wait_until(lambda: os.path.exists(os.path.join(broker.data, 'meta.properties')), 'the format')
+                broker.process.send_signal(number)
+                expect(broker.process.wait(20), -number, f'exit status by {name}')
+                expect(broker.process.stdout.read(), b'', 'standard output')
+            with broker:
+                expect(broker.stop(), 0)
+        finally:
+            broker.remove()
+
+
+def test_a_signal_in_the_start_of_an_ephemeral_server_leaves_nothing(env):
+    """Signalled, twice, when its directory is there and a line waits; then the line goes on: no ready line, no directory."""
+    with tempfile.TemporaryDirectory() as work:
+        broker = env.broker('no.such.key=1', env={'TMPDIR': work}, arguments=['--ephemeral'])
+        broker.command = lambda: [broker.binary, '--ephemeral', '--override', 'no.such.key=1']
+        try:
+            with start_that_waits(broker) as stderr:
+                wait_until(lambda: os.listdir(work), 'its directory')
+                broker.process.send_signal(signal.SIGTERM)
+                broker.process.send_signal(signal.SIGINT)
+                while stderr.read(65536):
+                    pass
+                expect(broker.process.wait(60), 0, 'exit status')
+                expect(broker.process.stdout.read(), b'', 'standard output')
+                expect(os.listdir(work), [], 'left behind')
+        finally:
+            broker.remove()
 
 
 def test_a_SIGHUP_that_is_ignored_at_the_start_stays_ignored(env):

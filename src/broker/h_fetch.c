@@ -145,6 +145,8 @@ read_target(struct fetch *st, size_t index, int64_t *left, bool *is_first, int64
 {
     struct fetch_part *t = &st->targets[index];
     const struct fetch_target *ft = &st->context.targets[index];
+    int64_t limit = min_i64(ft->max_bytes, *left);
+    *left = max_i64(*left, 0); /* a negative limit of the request is the first partition's alone */
     clear_target(t, ft);
     enum kafka_error error =
         lookup_check_epoch(t->p, ft->current_leader_epoch < 0 ? -1 : ft->current_leader_epoch);
@@ -165,9 +167,7 @@ read_target(struct fetch *st, size_t index, int64_t *left, bool *is_first, int64
     if (ft->last_fetched_epoch >= 0 && diverges(t, ft, &offsets)) {
         return READ_ERROR;
     }
-    int64_t limit = min_i64(ft->max_bytes, *left);
     int64_t end = st->bound == PLOG_TO_LAST_STABLE ? offsets.last_stable : offsets.high_watermark;
-    *left = max_i64(*left, 0); /* a negative limit of the request is the first partition's alone */
     if (limit < 0 && ft->fetch_offset >= offsets.log_start && ft->fetch_offset < end) {
         refuse(t,
                KAFKA_ERROR_UNKNOWN_SERVER_ERROR); /* as Kafka, where there is something to read */

@@ -2,7 +2,7 @@
 import struct
 
 from lib.checks import client, expect, expect_all, write
-from lib.protocol import array, batch, text
+from lib.protocol import array, batch, batches, text
 
 METADATA_1 = array([text('nope')])
 
@@ -80,3 +80,23 @@ def test_topics_without_partitions_are_not_answered(env):
         r = c.ask(2, 1, struct.pack('>i', -1) + array([text('t') + array([])]))
         expect(r.take('i'), 0, 'topics of ListOffsets')
         expect(c.produce('t', 0, batch([b'x'])), 0)
+
+
+def test_a_negative_limit_of_a_fetch_is_the_first_partitions_alone(env):
+    """maxBytes -1: the first partition is refused for its epoch, the second gets one batch all the same."""
+    with env.broker() as broker:
+        with client(broker) as c:
+            c.create_topic('t', 2)
+        write(broker, 't', 'r', 3)
+        with client(broker) as c:
+            parts = array([struct.pack('>iiqqi', partition, epoch, 0, -1, 1 << 20) for partition, epoch in ((1, 7), (0, -1))])
+            body = struct.pack('>iiiibii', -1, 0, 0, -1, 0, 0, -1) + array([text('t') + parts]) + array([]) + text('')
+            r = c.ask(1, 11, body)
+            r.take('ihi')
+
+            def one():
+                number, error, high, _, _ = r.take('ihqqq')
+                r.array(lambda: r.take('qq'))
+                r.take('i')
+                return number, error, high, len(list(batches(r.blob())))
+            expect(r.array(lambda: (r.text(), r.array(one)))[0][1], [(1, 75, -1, 0), (0, 0, 3, 1)])

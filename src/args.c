@@ -49,6 +49,18 @@ static bool find_option(const char *word, size_t *ret_index, const char **ret_va
     return false;
 }
 
+/* Two of them contradict each other, and which one would count is a guess. */
+static bool
+take_once(const char **place, size_t index, const char *value, char *ret_error, size_t cap)
+{
+    if (*place != NULL) {
+        return refuse(ret_error, cap, "%s %s: there is one already, %s", options[index].name, value,
+                      *place);
+    }
+    *place = value;
+    return true;
+}
+
 static bool take(struct args *a, size_t index, const char *value, char *ret_error, size_t cap)
 {
     if (options[index].what != NULL && value[0] == '\0') {
@@ -62,14 +74,11 @@ static bool take(struct args *a, size_t index, const char *value, char *ret_erro
         a->overrides[a->overrides_count++] = value;
         break;
     case OPTION_DATA:
-        a->data = value;
-        break;
+        return take_once(&a->data, index, value, ret_error, cap);
     case OPTION_LISTEN:
-        a->listen = value;
-        break;
+        return take_once(&a->listen, index, value, ret_error, cap);
     case OPTION_PORTS_FILE:
-        a->ports_file = value;
-        break;
+        return take_once(&a->ports_file, index, value, ret_error, cap);
     case OPTION_EPHEMERAL:
         a->is_ephemeral = true;
         break;

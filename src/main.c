@@ -14,6 +14,7 @@
  */
 #include "base/base.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -340,11 +341,32 @@ static int run_server(int argc, char **argv)
     return status;
 }
 
+/* A standard descriptor that is closed would be the next socket or file, and lines for people would
+ * go there. Its place is taken so that using it fails as before: it can only be read where it
+ * should be written, and the other way round. */
+static void take_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            /* The lowest that is free is this one; without /dev/null all is as it was. */
+            IGNORE(open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+        }
+    }
+}
+
+static int run_command(int (*run)(int argc, char **argv), int argc, char **argv)
+{
+    int status = run(argc, argv);
+    bool is_written = fflush(stdout) == 0 && ferror(stdout) == 0;
+    return status == 0 && !is_written ? EXIT_FAILURE : status;
+}
+
 int main(int argc, char **argv)
 {
+    take_standard_descriptors();
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(commands); i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
+            return run_command(commands[i].run, argc - 1, argv + 1);
         }
     }
     return run_server(argc, argv);

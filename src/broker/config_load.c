@@ -126,6 +126,12 @@ static bool is_known(struct str name)
     return is_found;
 }
 
+/* Where the data lies, which --ephemeral decides itself. */
+static bool is_data_key(struct str key)
+{
+    return str_is(key, "log.dirs") || str_is(key, "log.dir") || str_is(key, "metadata.log.dir");
+}
+
 static void add_environment(struct loader *ld)
 {
     char *const *variable = ld->in->environment;
@@ -139,7 +145,11 @@ static void add_environment(struct loader *ld)
         if (str_is_null(key)) {
             continue;
         }
-        if (is_known(key)) {
+        if (ld->in->is_ephemeral && is_data_key(key)) {
+            LOG_WARN(ld->logger, FAC_CONFIG,
+                     "%.*s of the environment is ignored: --ephemeral has a directory of its own",
+                     (int)min_size(name.len, 200), name.ptr);
+        } else if (is_known(key)) {
             config_set(ld->c, key, str_from(equals + 1), CONFIG_ORIGIN_ENVIRONMENT);
             continue;
         }
@@ -158,8 +168,14 @@ static bool add_overrides(struct loader *ld)
         if (equals == NULL || equals == pair) {
             return refuse(ld, "--override %s: it must have the form KEY=VALUE.", pair);
         }
-        config_set(ld->c, str_trim(str_of(pair, (size_t)(equals - pair))), str_from(equals + 1),
-                   CONFIG_ORIGIN_COMMAND_LINE);
+        struct str key = str_trim(str_of(pair, (size_t)(equals - pair)));
+        if (ld->in->is_ephemeral && is_data_key(key)) {
+            return refuse(ld,
+                          "--override " STR_FMT ": --ephemeral has a directory of its own; leave "
+                          "one of them out.",
+                          STR_ARG(key));
+        }
+        config_set(ld->c, key, str_from(equals + 1), CONFIG_ORIGIN_COMMAND_LINE);
     }
     if (ld->in->data != NULL) {
         config_set(ld->c, STR("log.dirs"), str_from(ld->in->data), CONFIG_ORIGIN_COMMAND_LINE);
@@ -315,6 +331,10 @@ static bool load(struct loader *ld)
         return false;
     }
     config_sort(ld->c);
+    if (in->is_ephemeral && config_entry(ld->c, STR("metadata.log.dir")) != NULL) {
+        return refuse(ld, "metadata.log.dir: --ephemeral has a directory of its own for all data, "
+                          "and the metadata would stay behind; leave one of them out.");
+    }
     fill_synonyms(ld->c);
     warn_unknown(ld);
     if (!config_check_types(ld->c, &ld->arena, &ld->message)) {

@@ -431,6 +431,33 @@ def test_subcommands_print_and_end_with_0(env):
         assert re.search(pattern, out), f'{name} prints {out[:200]!r}'
 
 
+def test_closed_standard_descriptors_are_no_sockets(env):
+    """Started without any of the three; it serves, and they are /dev/null. A tool that cannot print ends with 1."""
+    closed = ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh']
+    with tempfile.TemporaryDirectory() as work:
+        ports = os.path.join(work, 'ports')
+        broker = env.broker(prefix=closed, arguments=['--ports-file', ports])
+        broker.process = subprocess.Popen(broker.command(), env=broker.env)
+        try:
+            wait_until(lambda: os.path.exists(ports), 'its ports')
+            with open(ports, encoding='ascii') as file:
+                broker.host, _, port = file.read().split()[1].rpartition(':')
+            broker.port = int(port)
+            with client(broker) as c:
+                c.api_versions()
+                expect([os.readlink(f'/proc/{broker.pid}/fd/{fd}') for fd in range(3)], ['/dev/null'] * 3)
+            broker.process.terminate()
+            expect(broker.process.wait(60), 0, 'exit status')
+        finally:
+            if broker.process.poll() is None:
+                broker.process.kill()
+                broker.process.wait()
+            broker.remove()
+    for name in ('version', 'help', 'apis', 'configs'):
+        expect(subprocess.run([*closed, env.binary, name], check=False).returncode, 1, name)
+        expect(env.run(name)[0], 0, name)
+
+
 def test_readme_shows_the_apis_that_the_program_serves(env):
     """The table between the markers is what `jackdaw apis` prints."""
     with open(os.path.join(env.top, 'README.md'), encoding='utf-8') as file:

@@ -54,6 +54,12 @@ static void mistakes_are_named(void **state)
     assert_false(PARSE(&a, error, "one", "two"));
     assert_non_null(strstr(error, "two"));
     assert_false(PARSE(&a, error, "--ephemeral", "--data", "x"));
+    static const char *const once[] = {"--data", "--listen", "--ports-file"};
+    for (size_t i = 0; i < ARRAY_LEN(once); i++) {
+        assert_false(PARSE(&a, error, once[i], "first", once[i], "second"));
+        assert_non_null(strstr(error, once[i]));
+        assert_non_null(strstr(error, "second: there is one already, first"));
+    }
 }
 
 int main(void)

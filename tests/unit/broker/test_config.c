@@ -546,6 +546,41 @@ static void listen_takes_the_place_of_the_first_listener_for_clients(void **stat
     config_free(c);
 }
 
+static void ephemeral_data_has_no_other_place(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"log.dirs=/x", "log.dir=/x", "metadata.log.dir=/x"};
+    static const char *const variables[] = {"KAFKA_LOG_DIRS=/x", "KAFKA_LOG_DIR=/x",
+                                            "KAFKA_METADATA_LOG_DIR=/x", NULL};
+    char *environment[ARRAY_LEN(variables)] = {NULL};
+    for (size_t i = 0; variables[i] != NULL; i++) {
+        environment[i] = mem_strdup(variables[i]);
+    }
+    struct config_input in = {.is_ephemeral = true, .data = "/own", .environment = environment};
+    struct config *c;
+    char error[512];
+    assert_int_equal(config_load(&in, NULL, &c, error, sizeof(error)), 0);
+    assert_true(str_is(config_get_str(c, "log.dirs"), "/own"));
+    assert_null(config_entry(c, STR("metadata.log.dir")));
+    config_free(c);
+    in.overrides_count = 1;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        in.overrides = &keys[i];
+        assert_int_equal(config_load(&in, NULL, &c, error, sizeof(error)), ERR_BAD_ARGUMENT);
+        assert_non_null(strstr(error, "--ephemeral has a directory of its own"));
+    }
+    in.overrides_count = 0;
+    in.file = STR(COMMON LISTENERS "log.dirs=/x\n"); /* a server's own file may be tried out */
+    assert_int_equal(config_load(&in, NULL, &c, error, sizeof(error)), 0);
+    config_free(c);
+    in.file = STR(COMMON LISTENERS "metadata.log.dir=/x\n");
+    assert_int_equal(config_load(&in, NULL, &c, error, sizeof(error)), ERR_BAD_ARGUMENT);
+    assert_non_null(strstr(error, "metadata.log.dir"));
+    for (size_t i = 0; environment[i] != NULL; i++) {
+        mem_free(environment[i]);
+    }
+}
+
 /* ---- topics ---- */
 
 struct dynamic {
@@ -747,6 +782,7 @@ int main(void)
         cmocka_unit_test(the_command_line_wins_over_the_file_and_the_file_over_the_environment),
         cmocka_unit_test(variables_become_keys_as_in_kafkas_image),
         cmocka_unit_test(listen_takes_the_place_of_the_first_listener_for_clients),
+        cmocka_unit_test(ephemeral_data_has_no_other_place),
         cmocka_unit_test(topic_numbers_come_from_the_nearest_place),
         cmocka_unit_test(retention_by_milliseconds_minutes_and_hours_in_this_order),
         cmocka_unit_test(acks_wait_for_the_disk_unless_somebody_set_the_flush_key),

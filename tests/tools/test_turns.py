@@ -37,6 +37,11 @@ def beats(begin, end, processor=1):
             for us in range(begin, end + 1, turns.BEAT_US)]
 
 
+def softirq(begin, end, processor=1):
+    return [event(us, f'softirq_{what}', 'vec=3 [action=NET_RX]', processor=processor)
+            for us, what in ((begin, 'entry'), (end, 'exit'))]
+
+
 def one_turn(lines):
     found, at = turns.parse(['# tracer: nop\n'] + lines, 'x86_64')
     assert len(found) == 1, found
@@ -74,6 +79,19 @@ def test_without_the_processor_is_no_work():
         enter(3200, WAIT, processor=0)] + beats(0, 6000) + beats(0, 6000, 0))
     assert near(turn.processor_us(), 700) and near(turn.own_us(at), 700)
     assert [s[2] for s in turn.stretches] == [1, 0]
+
+
+def test_softirqs_are_told_apart_and_gaps_in_them_count_once():
+    turn, at = one_turn([leave(1000, WAIT), *softirq(500, 1200), *softirq(2000, 2600), *softirq(3900, 4300),
+                         enter(4000, WAIT), *softirq(5000, 5500)] + beats(0, 2250) + beats(3250, 6000))
+    gap = 3250 - 2250 - turns.BEAT_US - turns.BEAT_SLACK_US
+    assert near(turn.own_us(at, True), 3000 - gap)
+    assert near(turn.own_us(at), 3000 - 200 - 600 - 100 - (gap - (2600 - 2250 - turns.BEAT_US - turns.BEAT_SLACK_US)))
+
+
+def test_a_softirq_that_ended_before_does_not_count():
+    turn, at = one_turn([*softirq(200, 300), leave(1000, WAIT), enter(2000, WAIT)] + beats(0, 3000))
+    assert near(turn.own_us(at), 1000)
 
 
 def test_calls_are_timed_and_two_threads_kept_apart():

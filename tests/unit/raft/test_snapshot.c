@@ -128,6 +128,8 @@ static void lists_in_order_and_removes_leftovers(void **state unused_ok)
         "d/00000000000000000001-0000000001.checkpoint.deleted",
         "d/00000000000000000000.log",
         "d/0000000000000000000x-0000000001.checkpoint",
+        "d/00000000000000000043-2147483647.checkpoint",
+        "d/09223372036854775807-0000000001.checkpoint",
         "d/quorum-state",
     };
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {

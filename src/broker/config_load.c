@@ -149,7 +149,9 @@ static void add_environment(struct loader *ld)
             LOG_WARN(ld->logger, FAC_CONFIG,
                      "%.*s of the environment is ignored: --ephemeral has a directory of its own",
                      (int)min_size(name.len, 200), name.ptr);
-        } else if (is_known(key)) {
+            continue;
+        }
+        if (is_known(key)) {
             config_set(ld->c, key, str_from(equals + 1), CONFIG_ORIGIN_ENVIRONMENT);
             continue;
         }

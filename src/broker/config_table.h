@@ -35,8 +35,7 @@ enum config_scope {
 enum config_effect {
     CONFIG_NO_EFFECT, /* accepted, checked, shown, and nothing more */
     CONFIG_EFFECT,
-    CONFIG_EFFECT_AT_START, /* though Kafka takes changes while the broker runs: those are refused
-                             */
+    CONFIG_EFFECT_AT_START, /* a change while the broker runs, which Kafka takes, is refused */
 };
 
 /* Who sees a key. */

@@ -238,17 +238,14 @@ static void report_recovery(struct partition *p, const struct plog_recovery *rec
                  " and begins there anew: removed_bytes=%" PRId64,
                  STR_ARG(p->topic), p->number, offsets.log_start, rec->below_start_bytes);
     }
-    if (rec->torn_bytes > 0 || rec->holes > 0 || rec->rebuilt_index ||
-        rec->rebuilt_producer_state || rec->rebuilt_epochs || rec->rebuilt_metadata_file) {
+    bool has_rebuilt = rec->rebuilt_index || rec->rebuilt_producer_state || rec->rebuilt_epochs ||
+                       rec->rebuilt_metadata_file;
+    if (rec->torn_bytes > 0 || rec->holes > 0 || has_rebuilt) {
         LOG_WARN(p->br->logger, FAC_STORAGE,
                  "recovered partition=" STR_FMT "-%d scanned_bytes=%" PRId64
                  " torn_tail_bytes=%" PRId64 " damaged_places=%" PRId64 "%s%s%s%s%s",
                  STR_ARG(p->topic), p->number, rec->scanned_bytes, rec->torn_bytes, rec->holes,
-                 rec->rebuilt_index || rec->rebuilt_producer_state || rec->rebuilt_epochs ||
-                         rec->rebuilt_metadata_file
-                     ? " rebuilt:"
-                     : "",
-                 rec->rebuilt_index ? " index" : "",
+                 has_rebuilt ? " rebuilt:" : "", rec->rebuilt_index ? " index" : "",
                  rec->rebuilt_producer_state ? " producer-state" : "",
                  rec->rebuilt_epochs ? " leader-epoch-checkpoint" : "",
                  rec->rebuilt_metadata_file ? " partition.metadata" : "");

@@ -150,8 +150,8 @@ static void report(struct flusher *fl, struct item *it)
         plog_offsets(it->pl, &offsets);
         flushed = offsets.flushed;
     }
-    if (it->err >=
-        0) { /* it may have gone offline beside this flush, which is worth nothing then */
+    /* It may have gone offline beside this flush, which is worth nothing then. */
+    if (it->err >= 0 && plog_is_offline(it->pl)) {
         it->err = plog_offline_cause(it->pl);
     }
     fl->on_flushed(fl->ctx, it->pl, flushed, it->err);

@@ -388,9 +388,11 @@ def log_dirs(c):
 def test_ephemeral_removes_its_directory(env):
     """Without --data and --listen; the directory that DescribeLogDirs names is gone after the end."""
     with tempfile.TemporaryDirectory() as work:
-        broker = env.broker(arguments=['--ephemeral'], env={'TMPDIR': work})
+        broker = env.broker(arguments=['--ephemeral'], env={'TMPDIR': work, 'KAFKA_LOG_DIRS': '/nowhere'})
         broker.command = lambda: [broker.binary, *broker.arguments]
         with broker:
+            line, = [line for line in broker.log().splitlines() if 'KAFKA_LOG_DIRS' in line]
+            assert 'is ignored: --ephemeral has a directory of its own' in line, line
             with client(broker) as c:
                 c.create_topic('t')
                 c.produce('t', 0, batch([b'v']))

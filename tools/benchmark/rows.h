@@ -20,7 +20,7 @@
     MEASURE(DURABLE_CPU, "durable", "durable: requests of 1 x 100 B, 4 with 16 in flight", "us",   \
             6)                                                                                     \
     MEASURE(DURABLE_ACKS, "durable", "durable: the same: acks a sync", "acks", -8)                 \
-    MEASURE(SYNC_P50, "durable-one", "fdatasync behind a write of 200 B, alone, p50", "us", 0)     \
+    MEASURE(SYNC_P50, "durable-one", "fdatasync behind a write, the server's core, p50", "us", 0)  \
     MEASURE(DURABLE_ONE_P50, "durable-one", "durable: one in flight, p50 (reach: the sync + 80)",  \
             "us", 1)                                                                               \
     MEASURE(MANY_P99, "durable-many", "durable: 1,000 partitions, one record each at once, p99",   \

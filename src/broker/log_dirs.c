@@ -70,7 +70,9 @@ int log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, siz
         dir->path = arena_strdup(&lds->paths, paths[i]).ptr;
         struct meta_properties mp;
         int r = meta_properties_read(br->fs, dir->path, &mp);
-        if (r >= 0) {
+        dir->has_id = r >= 0;
+        if (dir->has_id) {
+            dir->directory_id = mp.directory_id;
             r = log_dir_open(br->env, dir->path, &dir->ld);
         }
         if (r == -EWOULDBLOCK) {
@@ -88,7 +90,6 @@ int log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, siz
             dir->ld = NULL;
             continue;
         }
-        dir->directory_id = mp.directory_id;
         scan(lds, dir);
     }
     *ret = lds;
@@ -201,19 +202,38 @@ partition_name(char memory[static PARTITION_NAME_MAX], struct str topic, int32_t
     return strbuf_str(&sb);
 }
 
-static struct log_dir_entry *find_files(struct log_dirs *lds, struct str topic, int32_t partition)
+/* Two directories may hold files of one partition: after a disk was copied, or a move that a crash
+ * cut short. The metadata knows which ones are the partition's; without its word the first of
+ * log.dirs. (Kafka does not start then.) */
+static struct found *find_files(struct log_dirs *lds, struct str name, const struct uuid *wanted)
 {
-    char memory[PARTITION_NAME_MAX];
-    struct str name = partition_name(memory, topic, partition);
+    struct found *best = NULL;
     uint64_t hash = hash_str(name, lds->seed);
     for (struct hmap_node *n = hmap_first(&lds->found, hash); n != NULL; n = hmap_next(n)) {
         struct found *f = container_of(n, struct found, node);
-        if (!f->is_claimed && str_equal(f->what.name, name) && is_online(f->dir)) {
-            f->is_claimed = true;
-            return f->dir;
+        if (f->is_claimed || !str_equal(f->what.name, name) || !is_online(f->dir)) {
+            continue;
+        }
+        if (wanted != NULL && uuid_equal(&f->dir->directory_id, wanted)) {
+            return f;
+        }
+        if (best == NULL || f->dir < best->dir) {
+            best = f;
         }
     }
-    return NULL;
+    return best;
+}
+
+/* The metadata's directory is ours and cannot be used: what lies elsewhere is an old copy. */
+static bool is_lost_for_now(const struct log_dirs *lds, const struct uuid *wanted)
+{
+    for (size_t i = 0; i < lds->count && wanted != NULL; i++) {
+        const struct log_dir_entry *dir = &lds->entries[i];
+        if (!is_online(dir) && dir->has_id && uuid_equal(&dir->directory_id, wanted)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Where new files go. A directory that is offline may hold them already, and then an empty log
@@ -245,9 +265,23 @@ struct log_dir_entry *log_dirs_find(struct log_dirs *lds,
                                     const struct uuid *wanted,
                                     bool *ret_exists)
 {
-    struct log_dir_entry *dir = find_files(lds, topic, partition);
-    *ret_exists = dir != NULL;
-    return dir != NULL ? dir : choose(lds, wanted);
+    char memory[PARTITION_NAME_MAX];
+    *ret_exists = false;
+    struct str name = partition_name(memory, topic, partition);
+    struct found *f = find_files(lds, name, wanted);
+    if (is_lost_for_now(lds, wanted)) {
+        while (f != NULL) { /* stays as it is until it is clear which one is right */
+            f->is_claimed = true;
+            f = find_files(lds, name, wanted);
+        }
+        return NULL;
+    }
+    if (f == NULL) {
+        return choose(lds, wanted);
+    }
+    f->is_claimed = true;
+    *ret_exists = true;
+    return f->dir;
 }
 
 void log_dirs_leave(struct log_dirs *lds, const struct log_dir *ld)

@@ -17,7 +17,8 @@ struct plog;
 struct log_dir_entry {
     struct log_dir *ld; /* owned; NULL: could not be opened */
     const char *path;
-    struct uuid directory_id;
+    struct uuid directory_id; /* when has_id: its meta.properties could be read */
+    bool has_id;
     size_t partitions; /* placed here */
     _Atomic bool is_offline;
     _Atomic bool is_cordoned; /* it gets no new partitions while another one is not */
@@ -29,9 +30,9 @@ log_dirs_open(struct broker *br, struct log_dirs **ret, char *ret_error, size_t 
 struct log_dirs *log_dirs_close(struct log_dirs *lds, bool is_clean);
 void log_dirs_entries(struct log_dirs *lds, struct log_dir_entry **ret, size_t *ret_count);
 /* Where the files of this partition lie, or where new ones go: where the metadata says that they
- * are
- * (`wanted`; NULL: it does not know directories), else the entry with the fewest. NULL: nowhere; or
- * one of the directories is offline, and the files may lie in it. */
+ * are (`wanted`; NULL: it does not know directories), else where they are found, else the entry
+ * with the fewest. NULL: nowhere; or one of the directories is offline, and the files may lie in
+ * it. */
 struct log_dir_entry *log_dirs_find(struct log_dirs *lds,
                                     struct str topic,
                                     int32_t partition,

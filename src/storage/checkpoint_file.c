@@ -6,7 +6,7 @@
  *   <topic> <partition> <offset>   count lines, each ended by a newline
  *
  * The count is compared with the lines found, nothing is allocated by it. Replaced as a whole: a
- * file is old or new.
+ * file is old or new. Kafka makes an empty one when it starts, which has no entries.
  */
 #include "storage/log_dir.h"
 
@@ -55,7 +55,7 @@ int checkpoint_read(struct fs *fs,
     cleanup(mem_free_charp) char *bytes = NULL;
     size_t len = 0;
     int err = fs_read_file(fs, path, CHECKPOINT_FILE_MAX, &bytes, &len);
-    if (err == -ENOENT) {
+    if (err == -ENOENT || (err >= 0 && len == 0)) {
         *ret = NULL;
         *ret_count = 0;
         return 0;

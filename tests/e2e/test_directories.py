@@ -116,21 +116,51 @@ def test_a_metadata_log_that_is_not_there_is_named(env):
         broker.start()
 
 
-def test_a_stray_whose_partition_lies_elsewhere_says_so(env):
-    """The same partition in two directories: one is used, the other is kept, and the log names the one in use."""
+def test_of_two_copies_of_a_partition_the_one_that_the_metadata_names_is_used(env):
+    """In either directory; the other is kept, and the log names the one in use. Without the named one there is none."""
     broker, second = two_directories(env)
     with broker:
         with client(broker) as c:
-            c.create_topic('t')
+            c.create_topic('t', 2)
+        write(broker, 't', 'r', 20, partition=0)
+        write(broker, 't', 'r', 20, partition=1)
         broker.stop()
-        expect((placed(broker.data), placed(second)), (['t-0'], []))
-        shutil.copytree(f'{broker.data}/t-0', f'{second}/t-0')
-        os.mkdir(f'{second}/gone-0')
+        expect((placed(broker.data), placed(second)), (['t-0'], ['t-1']))
+        homes = {'t-0': broker.data, 't-1': second}
+        old = {'t-0': second, 't-1': broker.data}
+        for name, home in homes.items():
+            shutil.copytree(f'{home}/{name}', f'{old[name]}/{name}')
         broker.start()
+        for partition in range(2):
+            write(broker, 't', 's', 5, partition=partition)
         lines = [line for line in broker.log().splitlines() if '-stray' in line]
-        used, = [d for d in (broker.data, second) if placed(d)]
-        expect(len([line for line in lines if f'/t-0 is not in use: the partition lies in {used}; kept as' in line]), 1, str(lines))
-        expect(len([line for line in lines if f'{second}/gone-0 belongs to no topic of this cluster; kept' in line]), 1, str(lines))
+        for name, home in homes.items():
+            line, = [line for line in lines if f'{old[name]}/{name} is not in use' in line]
+            assert f': the partition lies in {home}; kept as {old[name]}/{name}.' in line, line
+        broker.stop()
+        expect((placed(broker.data), placed(second)), (['t-0'], ['t-1']))
+
+        shutil.copytree(f'{second}/t-1', f'{broker.data}/t-1')
+        lock = os.path.join(second, '.lock')
+        os.remove(lock)
+        os.mkdir(lock)
+        broker.start()
+        with client(broker) as c:
+            try:
+                c.produce('t', 1, batch([b'x']))
+                raise AssertionError('an old copy took a record')
+            except Refused:
+                pass
+        expect(placed(broker.data), ['t-0', 't-1'], 'not touched while it may be of use')
+        assert 't-1 is offline: the log directory that holds it is not usable' in broker.log(), broker.log()
+
+
+def test_directories_of_no_topic_are_set_aside(env):
+    with env.broker() as broker:
+        broker.stop()
+        os.mkdir(f'{broker.data}/gone-0')
+        broker.start()
+        assert f'{broker.data}/gone-0 belongs to no topic of this cluster; kept' in broker.log(), broker.log()
 
 
 def begun_empty(broker):

@@ -61,7 +61,7 @@ static void a_checkpoint_is_kafkas_and_damage_is_found(void **state)
     size_t count;
     size_t len;
     static const char good[] = "0\n2\ntxn-a 1 16\n__transaction_state 3 4\n";
-    static const char *const bad[] = {"",
+    static const char *const bad[] = {"\n",
                                       "0\n",
                                       "0\n1\n",
                                       "0\n1\nt 0 5",
@@ -78,6 +78,9 @@ static void a_checkpoint_is_kafkas_and_damage_is_found(void **state)
                                       "0\n1\nt 0 99999999999999999999\n",
                                       "0\n1\nt 0 9223372036854775807\n"};
     world_init(&w);
+    assert_int_equal(checkpoint_read(w.env.fs, "data/c", &arena, &entries, &count), 0);
+    assert_int_equal(count, 0);
+    put_file(&w, "data/c", "", 0);
     assert_int_equal(checkpoint_read(w.env.fs, "data/c", &arena, &entries, &count), 0);
     assert_int_equal(count, 0);
     put_file(&w, "data/c", good, strlen(good));

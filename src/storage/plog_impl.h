@@ -13,7 +13,7 @@
  *   plog_metadata.c whose directory it is
  *   recovery_txns.c which part of a torn .txnindex is good
  *   plog_open.c     opening
- *   recovery.c      what is there, what of it is good
+ *   recovery.c      what is there, what of it is good; recovery_damage.c: and where it is not
  *
  * Functions that end in _locked want the log's lock held.
  */

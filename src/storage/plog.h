@@ -304,7 +304,7 @@ int64_t plog_size_bytes(struct plog *pl);
 int64_t plog_first_offset(struct plog *pl);
 
 /* Persists what bounds recovery: a producer snapshot at `flushed`. *ret_recovery_point for the
- * checkpoint. Blocking. */
+ * checkpoint. Blocking; a second one at the same time waits for the first. */
 must_check int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point);
 /* This recovery point is on stable storage: snapshots that only an older one needs may go. */
 void plog_checkpointed(struct plog *pl, int64_t recovery_point);

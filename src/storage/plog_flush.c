@@ -215,16 +215,26 @@ static int put_in_place(struct plog *pl, struct checkpoint *cp)
     return err;
 }
 
-int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
+/* Two at once would take each other's temporary files. False: there is nothing to do. */
+static bool begin_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
 {
-    struct checkpoint cp = {0};
     lock_take(&pl->lock);
+    while (pl->is_checkpointing) {
+        cond_wait(&pl->settled, &pl->lock);
+    }
     bool is_needed = pl->recovery_point != pl->log_end ||
                      epoch_cache_wants_save(&pl->epochs, pl->log_end) ||
                      pl->names_made != pl->names_synced;
     *ret_recovery_point = pl->recovery_point;
+    pl->is_checkpointing = is_needed;
     lock_give(&pl->lock);
-    if (!is_needed) {
+    return is_needed;
+}
+
+int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
+{
+    struct checkpoint cp = {0};
+    if (!begin_checkpoint(pl, ret_recovery_point)) {
         return 0;
     }
     int err = gather(pl, &cp);
@@ -263,6 +273,8 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
         pl->epochs.is_dirty = true;
         pl->epochs.is_rewritten = true;
     }
+    pl->is_checkpointing = false;
+    cond_broadcast(&pl->settled);
     lock_give(&pl->lock);
     epoch_cache_release(&cp.epochs);
     mem_free(cp.snapshot);

@@ -52,7 +52,7 @@ struct staged {
 
 struct plog {
     struct lock lock;
-    struct cond settled; /* with lock: is_writing has become false */
+    struct cond settled; /* with lock: is_writing or is_checkpointing has become false */
     bool is_writing;   /* a thread writes beyond the active segment's size, without the lock: nobody
                           else may write, roll, cut or close */
     uint32_t settlers; /* who wait for that: nobody begins another such write */
@@ -98,6 +98,7 @@ struct plog {
     uint32_t read_marks;
     uint32_t incarnation; /* of the bytes: changes when the log is cut */
 
+    bool is_checkpointing;    /* one at a time: they write the same files, without the lock */
     int64_t placing_snapshot; /* a checkpoint puts this one in place without the lock; -1: none */
 
     uint64_t names_made; /* names of the directory: changes, and how many of them are stable */

@@ -80,3 +80,28 @@ def test_a_checkpoint_that_fails_takes_its_directory_offline_and_leaves_nobody_w
         broker.restart(is_clean=False)
         with client(broker) as c:
             assert c.list_offset('t', 1, -1)[2] >= errors.count(0), 'what was acknowledged is there'
+
+
+def touch_all(c, frames):
+    c.socket.sendall(b''.join(frames))
+    return [c.read_produced()[0][2] for _ in frames]
+
+
+def test_a_checkpoint_that_is_due_while_one_runs_waits_for_it(env):
+    """Many logs, so that a checkpoint takes long, and 64 MiB more each time before it has ended: nothing goes offline."""
+    logs = 400
+    with env.broker() as broker, client(broker, timeout=60) as c:
+        c.create_topic('many', logs)
+        c.create_topic('big')
+        small = [c.produce_frame('many', i, batch([b'x'])) for i in range(logs)]
+        errors = set()
+        for _ in range(4):
+            errors.update(touch_all(c, small))
+            errors.update(fill(c, 'big', 0, 80))
+        expect(errors, {0}, 'what producers were told')
+        log = broker.log()
+        assert 'offline' not in log and 'checkpoints of' not in log, log
+        points = os.path.join(broker.data, 'recovery-point-offset-checkpoint')
+        wait_until(lambda: os.path.exists(points), 'the first checkpoint')
+        broker.restart(is_clean=False)
+        expect(sum(client(broker).list_offset('many', i, -1)[2] for i in range(0, logs, 50)), 4 * logs // 50)

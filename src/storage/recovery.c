@@ -274,6 +274,9 @@ recover_segment(struct recovery *rc, const struct log_listing *ll, size_t i, int
     if (err >= 0 && sg != plog_active(pl)) {
         err = segment_close_indexes(sg, &io);
     }
+    /* Index files are made with their first entry: a small log never had any. */
+    is_rebuilt =
+        is_rebuilt && (sparse_index_count(&sg->offsets) > 0 || sparse_index_count(&sg->times) > 0);
     /* All of it lies below the recovery point: no later recovery reads this segment again, and the
      * next one may begin here. Entries of what is lost go for good, others are there for good. */
     bool is_passed = rc->next_offset <= max_i64(from, rc->how->recovery_point) &&

@@ -377,6 +377,35 @@ static void a_recovery_point_bounds_the_scan(void **state)
     world_release(&w);
 }
 
+/* Index files are made with their first entry. Whether one is lost is told by the entries that the
+ * log must have had below its recovery point. */
+static void a_log_too_small_for_an_index_has_lost_none(void **state)
+{
+    (void)state;
+    for (int batches = 1; batches <= 9; batches += 4) {
+        struct world w;
+        int64_t point;
+        bool is_small = batches < 5;
+        world_init(&w);
+        w.config.index_interval_bytes = 500;
+        world_open(&w);
+        for (int i = 0; i < batches; i++) {
+            append_plain(&w, 1, 200);
+        }
+        assert_int_equal(plog_checkpoint(w.pl, &point), 0);
+        assert_int_equal(point, batches);
+        assert_int_equal(fs_unlink(w.env.fs, INDEX_0), is_small ? -ENOENT : 0);
+        append_plain(&w, 1, 20);
+        world_close(&w, false);
+        w.how.recovery_point = point;
+        world_open(&w);
+        assert_int_equal(offsets_of(&w).log_end, batches + 1);
+        assert_int_equal(w.recovery.rebuilt_index, !is_small);
+        assert_int_equal(check_all_readable(&w), batches + 1);
+        world_release(&w);
+    }
+}
+
 /* Nothing below the recovery point is scanned, and no later start looks there again: what an index
  * says of records that are gone (or zeros, of room that nothing used) must not outlive a power cut
  * once the log goes on in another segment. */
@@ -751,6 +780,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_segment_that_lost_its_end_has_a_hole_there),
         cmocka_unit_test(offsets_that_no_index_names_are_no_damage),
         cmocka_unit_test(a_recovery_point_bounds_the_scan),
+        cmocka_unit_test(a_log_too_small_for_an_index_has_lost_none),
         cmocka_unit_test(index_entries_of_what_is_lost_go_for_good),
         cmocka_unit_test(side_files_that_can_be_rebuilt_are_rebuilt),
         cmocka_unit_test(snapshots_beyond_the_end_are_not_believed),

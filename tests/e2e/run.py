@@ -17,7 +17,7 @@ from lib.broker import Broker  # noqa: E402
 from lib.checks import Skip  # noqa: E402
 
 MODULES = ['test_program', 'test_survival', 'test_damage', 'test_hostile', 'test_answers', 'test_groups', 'test_hostile_groups',
-           'test_explain', 'test_configs', 'test_directories', 'test_disk_errors']
+           'test_explain', 'test_configs', 'test_directories', 'test_disk_errors', 'test_storm']
 
 
 class Env:

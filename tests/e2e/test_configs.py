@@ -1,25 +1,11 @@
 """Configs of the broker that are changed while it runs: what they do at once, and after a restart."""
 import os
-import struct
 
 from lib.checks import client, expect, wait_until, write
-from lib.protocol import Refused, array, batch, text
+from lib.protocol import BROKER, Refused, batch
 
-INCREMENTAL_ALTER_CONFIGS = 44
-BROKER = 4
 MESSAGE_TOO_LARGE = 10
 MIB = 1 << 20
-
-
-def alter(c, resource, **changes):
-    """Each key with _ for its dots; None takes the value away."""
-    items = [text(k.replace('_', '.')) + struct.pack('>b', 1 if v is None else 0) + text(None if v is None else str(v))
-             for k, v in changes.items()]
-    r = c.ask(INCREMENTAL_ALTER_CONFIGS, 0, array([struct.pack('>b', BROKER) + text(resource) + array(items)]) + b'\0')
-    r.take('i')
-    (error, _), = r.array(lambda: (r.take('h'), r.text(), r.take('b'), r.text())[:2])
-    if error:
-        raise Refused(error, f'alter {changes}')
 
 
 def is_refused(c, topic, size):
@@ -66,18 +52,18 @@ def test_dynamic_defaults_of_topics_hold_at_once_and_after_a_restart(env):
     with env.broker() as broker:
         with client(broker) as c:
             c.create_topic('t')
-            alter(c, '', message_max_bytes=3000, log_segment_bytes=MIB)
+            c.alter_configs(BROKER, '', message_max_bytes=3000, log_segment_bytes=MIB)
             assert is_refused(c, 't', 4000)
-            alter(c, '1', message_max_bytes=5000)
+            c.alter_configs(BROKER, '1', message_max_bytes=5000)
             assert not is_refused(c, 't', 4000), 'one broker is stronger than all'
             assert is_refused(c, 't', 6000)
         broker.restart(is_clean=False)
         with client(broker) as c:
             assert not is_refused(c, 't', 4000)
             assert is_refused(c, 't', 6000)
-            alter(c, '1', message_max_bytes=None)
+            c.alter_configs(BROKER, '1', message_max_bytes=None)
             assert is_refused(c, 't', 4000)
-            alter(c, '', message_max_bytes=None)
+            c.alter_configs(BROKER, '', message_max_bytes=None)
             assert not is_refused(c, 't', 6000)
             expect(segments(broker, 't'), 1)
         write(broker, 't', 'r', 30, size=100000)
@@ -93,7 +79,7 @@ def test_a_dynamic_retention_deletes_what_is_there(env):
             write(broker, 't', 'r', 35, size=100000)
             before = segments(broker, 't')
             assert before >= 4, before
-            alter(c, '', log_retention_bytes=MIB)
+            c.alter_configs(BROKER, '', log_retention_bytes=MIB)
             wait_until(lambda: segments(broker, 't') < before, 'a segment that is deleted')
 
 
@@ -101,19 +87,19 @@ def test_dynamic_limits_of_connections_hold_at_once_and_after_a_restart(env):
     """Two connections at most to the listener, then to the address; a third one waits or is closed."""
     with env.broker('num.network.threads=1') as broker:
         with enter(broker) as c, enter(broker):
-            alter(c, '', **{'listener.name.plaintext.max.connections': 2})
+            c.alter_configs(BROKER, '', **{'listener.name.plaintext.max.connections': 2})
             assert not is_served(broker)
-            alter(c, '', **{'listener.name.plaintext.max.connections': 3})
+            c.alter_configs(BROKER, '', **{'listener.name.plaintext.max.connections': 3})
             wait_until(lambda: is_served(broker), 'room')
         with enter(broker) as c, enter(broker) as silent:
             c.api_versions()
-            alter(c, '', max_connections=1)
+            c.alter_configs(BROKER, '', max_connections=1)
             expect(silent.socket.recv(1), b'', 'what the least active connection reads')  # of its thread, as in Kafka
-            alter(c, '', max_connections=None)
+            c.alter_configs(BROKER, '', max_connections=None)
         with enter(broker) as c:
-            alter(c, '1', max_connections_per_ip_overrides='127.0.0.1:2', max_connections_per_ip=1)
+            c.alter_configs(BROKER, '1', max_connections_per_ip_overrides='127.0.0.1:2', max_connections_per_ip=1)
         broker.restart(is_clean=False)
         with enter(broker) as c, enter(broker):
             assert not is_served(broker)
-            alter(c, '1', max_connections_per_ip_overrides=None, max_connections_per_ip=None)
+            c.alter_configs(BROKER, '1', max_connections_per_ip_overrides=None, max_connections_per_ip=None)
             wait_until(lambda: is_served(broker), 'room')

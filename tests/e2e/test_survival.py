@@ -4,13 +4,12 @@ import random
 import resource
 import signal
 import socket
-import struct
 import threading
 import time
 
 from lib.checks import client, expect, rss_kib, value_of, wait_until, write
 from lib.disk import Tmpfs
-from lib.protocol import DELETE_RECORDS, METADATA, STORAGE_ERROR, Refused, array, batch, batches, text
+from lib.protocol import METADATA, STORAGE_ERROR, Refused, array, batch, batches, text
 
 KILLS = 6
 PRODUCERS = 3
@@ -305,11 +304,6 @@ def test_a_limit_of_file_sizes_refuses_appends_and_ends_nothing(env):
 def test_records_that_a_full_disk_does_not_let_go_stay(env):
     """DeleteRecords without room for the new log start is refused and moves nothing, for readers and after a kill; with
     room it is taken and survives one."""
-    def delete(c, offset):
-        r = c.ask(DELETE_RECORDS, 1, array([text('t') + array([struct.pack('>iq', 0, offset)])]) + struct.pack('>i', 3000))
-        r.take('i')
-        return r.array(lambda: (r.text(), r.array(lambda: r.take('iqh'))))[0][1]
-
     with Tmpfs(16) as disk:
         ballast = os.path.join(disk.path, 'ballast')
         with env.broker(data=os.path.join(disk.path, 'data')) as broker:
@@ -318,18 +312,18 @@ def test_records_that_a_full_disk_does_not_let_go_stay(env):
                 for i in range(10):
                     expect(c.produce('t', 0, batch([b'%d' % i])), i)
                 fill(ballast)
-                expect(delete(c, 7), [(0, -1, STORAGE_ERROR)])
+                expect(c.delete_records('t', {0: 7}), [(0, -1, STORAGE_ERROR)])
                 expect(c.list_offset('t', 0, -2)[2], 0, 'the start')
                 expect(len(c.read_all('t', 0)), 10)
                 os.unlink(ballast)
-                expect(delete(c, 5), [(0, 5, 0)])
+                expect(c.delete_records('t', {0: 5}), [(0, 5, 0)])
                 fill(ballast)
-                expect(delete(c, 7), [(0, -1, STORAGE_ERROR)])
+                expect(c.delete_records('t', {0: 7}), [(0, -1, STORAGE_ERROR)])
             broker.restart(is_clean=False)
             with client(broker) as c:
                 expect(c.list_offset('t', 0, -2)[2], 5, 'the start after a kill')
                 os.unlink(ballast)
-                expect(delete(c, 8), [(0, 8, 0)])
+                expect(c.delete_records('t', {0: 8}), [(0, 8, 0)])
             broker.restart(is_clean=False)
             with client(broker) as c:
                 expect(c.list_offset('t', 0, -2)[2], 8, 'the start after another kill')

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 READY = re.compile(r'^jackdaw ready (.+):(\d+)$')
-SANITIZER = re.compile(r'ERROR: (Address|Leak)Sanitizer|runtime error:|check failed', re.I)
+SANITIZER = re.compile(r'(ERROR|WARNING): (Address|Leak|Thread)Sanitizer|runtime error:|check failed', re.I)
 
 
 class StartError(Exception):

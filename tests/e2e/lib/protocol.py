@@ -8,8 +8,9 @@ import struct
 import time
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA = 0, 1, 2, 3
-DELETE_RECORDS, DESCRIBE_TOPIC_PARTITIONS = 21, 75
+DELETE_RECORDS, INCREMENTAL_ALTER_CONFIGS, DESCRIBE_TOPIC_PARTITIONS = 21, 44, 75
 API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS, INIT_PRODUCER_ID = 18, 19, 20, 22
+TOPIC, BROKER = 2, 4  # kinds of resources
 NONE, CORRUPT_MESSAGE, UNKNOWN_TOPIC, NOT_LEADER, STORAGE_ERROR = 0, 2, 3, 6, 56
 
 
@@ -270,6 +271,23 @@ class Client:
         """Partitions of the topic that have a leader."""
         _, partitions = self.metadata([name])[1][name]
         return sum(1 for (error, _, leader, _), _ in partitions if error == 0 and leader >= 0)
+
+    def delete_records(self, topic, offsets):
+        """offsets: {partition: offset}; (partition, low watermark, error) of each."""
+        items = [struct.pack('>iq', *item) for item in offsets.items()]
+        r = self.ask(DELETE_RECORDS, 1, array([text(topic) + array(items)]) + struct.pack('>i', 30000))
+        r.take('i')
+        return r.array(lambda: (r.text(), r.array(lambda: r.take('iqh'))))[0][1]
+
+    def alter_configs(self, kind, name, **changes):
+        """Each key with _ for its dots; None takes the value away."""
+        items = [text(k.replace('_', '.')) + struct.pack('>b', 1 if v is None else 0) +
+                 text(None if v is None else str(v)) for k, v in changes.items()]
+        r = self.ask(INCREMENTAL_ALTER_CONFIGS, 0, array([struct.pack('>b', kind) + text(name) + array(items)]) + b'\0')
+        r.take('i')
+        (error, _), = r.array(lambda: (r.take('h'), r.text(), r.take('b'), r.text())[:2])
+        if error:
+            raise Refused(error, f'alter {name}: {changes}')
 
     def init_producer_id(self):
         r = self.ask(INIT_PRODUCER_ID, 1, text(None) + struct.pack('>i', 60000))

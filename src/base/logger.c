@@ -99,7 +99,7 @@ void logger_write(struct logger *lg,
 bool log_limit_pass(struct log_limit *limit,
                     struct clock *clock,
                     int64_t interval_ms,
-                    uint32_t *ret_suppressed)
+                    struct log_left_out *ret)
 {
     int64_t now = clock_mono_ms(clock);
     int64_t next = atomic_load_explicit(&limit->next_ms, memory_order_relaxed);
@@ -110,6 +110,11 @@ bool log_limit_pass(struct log_limit *limit,
         atomic_fetch_add_explicit(&limit->suppressed, 1, memory_order_relaxed);
         return false;
     }
-    *ret_suppressed = atomic_exchange_explicit(&limit->suppressed, 0, memory_order_relaxed);
+    uint32_t count = atomic_exchange_explicit(&limit->suppressed, 0, memory_order_relaxed);
+    ret->text[0] = '\0';
+    if (count > 0) {
+        (void)snprintf(ret->text, sizeof(ret->text), " (%u line%s like this left out)", count,
+                       count == 1 ? "" : "s");
+    }
     return true;
 }

@@ -51,12 +51,16 @@ struct log_limit {
     _Atomic uint32_t suppressed; /* since the last line */
 };
 
-/* True when a line may be written now (one per interval_ms); *ret_suppressed: lines left out
- * before. */
+/* The end of a line: "", or " (3 lines like this left out)". */
+struct log_left_out {
+    char text[48];
+};
+
+/* True when a line may be written now (one per interval_ms); *ret: what was left out before. */
 bool log_limit_pass(struct log_limit *limit,
                     struct clock *clock,
                     int64_t interval_ms,
-                    uint32_t *ret_suppressed);
+                    struct log_left_out *ret);
 
 #define LOG_AT(lg, lvl, fac, ...)                             \
     do {                                                      \

@@ -292,12 +292,12 @@ void coordinator_slot_reload(struct coordinator_slot *slot, enum kafka_error err
     if (slot->state != SLOT_ACTIVE) {
         return; /* several of its batches failed together */
     }
-    uint32_t suppressed = 0;
-    if (log_limit_pass(&co->report_limit, co->br->clock, REPORT_MS, &suppressed)) {
+    struct log_left_out left_out;
+    if (log_limit_pass(&co->report_limit, co->br->clock, REPORT_MS, &left_out)) {
         LOG_WARN(co->br->logger, FAC_BROKER,
                  "group coordinator: records of __consumer_offsets-%d could not be written (error "
-                 "%d); its groups are loaded anew (%u lines like this left out)",
-                 slot->number, (int)error, suppressed);
+                 "%d); its groups are loaded anew%s",
+                 slot->number, (int)error, left_out.text);
     }
     coordinator_drop_records(slot, error);
     drop_shard(slot, error);

@@ -93,13 +93,12 @@ static bool skip_tags(struct cursor *c)
 static void
 report_frame(struct io_thread *io, struct conn *cn, const char *why, const struct header *h)
 {
-    uint32_t suppressed = 0;
-    if (log_limit_pass(&io->frame_limit, io->br->clock, BAD_FRAME_LOG_MS, &suppressed)) {
+    struct log_left_out left_out;
+    if (log_limit_pass(&io->frame_limit, io->br->clock, BAD_FRAME_LOG_MS, &left_out)) {
         char peer[CONN_PEER_TEXT_SIZE];
-        LOG_WARN(
-            io->br->logger, FAC_NET,
-            "connection from %s is closed: %s (api key %d version %d; %u lines like this left out)",
-            conn_peer_text(conn_peer(cn), peer), why, h->key, h->version, suppressed);
+        LOG_WARN(io->br->logger, FAC_NET,
+                 "connection from %s is closed: %s (api key %d version %d)%s",
+                 conn_peer_text(conn_peer(cn), peer), why, h->key, h->version, left_out.text);
     }
     metric_add(io->br->bad_frames, 1);
 }

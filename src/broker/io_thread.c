@@ -391,30 +391,30 @@ void io_thread_cancel_ready(struct io_thread *io, struct waiter *w)
 
 void io_thread_report_storage(struct io_thread *io, struct str topic, int32_t number, int err)
 {
-    uint32_t suppressed = 0;
-    if (log_limit_pass(&io->storage_limit, io->br->clock, STORAGE_REPORT_MS, &suppressed)) {
+    struct log_left_out left_out;
+    if (log_limit_pass(&io->storage_limit, io->br->clock, STORAGE_REPORT_MS, &left_out)) {
         LOG_ERROR(io->br->logger, FAC_STORAGE,
                   "appends to " STR_FMT
                   "-%d are refused: the log cannot be written: %s; reads go on, appends are taken "
-                  "again when that ends (%u lines like this left out)",
-                  STR_ARG(topic), number, err_text(err), suppressed);
+                  "again when that ends%s",
+                  STR_ARG(topic), number, err_text(err), left_out.text);
     }
 }
 
 void io_thread_report_read(struct io_thread *io, struct str topic, int32_t number, int err)
 {
-    uint32_t suppressed = 0;
-    if (log_limit_pass(&io->read_limit, io->br->clock, STORAGE_REPORT_MS, &suppressed)) {
+    struct log_left_out left_out;
+    if (log_limit_pass(&io->read_limit, io->br->clock, STORAGE_REPORT_MS, &left_out)) {
         LOG_ERROR(
             io->br->logger, FAC_STORAGE,
             "reads of " STR_FMT "-%d are refused: its files cannot be read: %s; they are taken "
-            "again when that ends%s (%u lines like this left out)",
+            "again when that ends%s%s",
             STR_ARG(topic), number, err_text(err),
             err_is_passing(err)
                 ? ""
                 : ". Look at the disk, and at the owner and the rights of the files; an .index "
                   "or .timeindex that is lost may be removed while the broker is stopped, and "
                   "is made again at the start",
-            suppressed);
+            left_out.text);
     }
 }

@@ -113,13 +113,13 @@ static void take_snapshot(struct metadata *md)
     }
     int r = raft_node_snapshot(md->rn, image_offset(md->newest), image_epoch(md->newest),
                                write_image, md->newest);
-    uint32_t suppressed;
+    struct log_left_out left_out;
     if (r < 0 &&
-        log_limit_pass(&md->snapshot_limit, md->br->clock, SNAPSHOT_COMPLAINT_MS, &suppressed)) {
+        log_limit_pass(&md->snapshot_limit, md->br->clock, SNAPSHOT_COMPLAINT_MS, &left_out)) {
         LOG_WARN(md->br->logger, FAC_META,
                  "no snapshot of the metadata at offset %" PRId64
-                 ": %s; it is tried again with the next change",
-                 image_offset(md->newest), err_text(r));
+                 ": %s; it is tried again with the next change%s",
+                 image_offset(md->newest), err_text(r), left_out.text);
     }
 }
 
@@ -196,15 +196,15 @@ static int append_and_flush(struct metadata *md, const struct pending *pd)
 /* There is no room: the cluster stays as it was before this batch. */
 static void refuse(struct metadata *md, int err)
 {
-    uint32_t suppressed;
+    struct log_left_out left_out;
     image_unref(md->newest);
     md->newest = image_ref(md->published);
     md->new_next_id = md->new_end_id;
-    if (log_limit_pass(&md->refusal_limit, md->br->clock, REFUSAL_COMPLAINT_MS, &suppressed)) {
+    if (log_limit_pass(&md->refusal_limit, md->br->clock, REFUSAL_COMPLAINT_MS, &left_out)) {
         LOG_WARN(md->br->logger, FAC_META,
                  "the metadata log takes nothing: %s; what changes topics, configs or producer ids "
-                 "is refused, and tried again with each request",
-                 err_text(err));
+                 "is refused, and tried again with each request%s",
+                 err_text(err), left_out.text);
     }
 }
 

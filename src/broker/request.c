@@ -361,10 +361,10 @@ enum kafka_error kafka_error_from(struct request *rq, int err)
     default:
         break;
     }
-    uint32_t suppressed = 0;
-    if (log_limit_pass(&rq->io->error_limit, rq->br->clock, ERROR_LOG_MS, &suppressed)) {
-        LOG_ERROR(rq->br->logger, FAC_BROKER, "%s failed in a way that has no Kafka error: %s",
-                  rq->api->name, err_text(err));
+    struct log_left_out left_out;
+    if (log_limit_pass(&rq->io->error_limit, rq->br->clock, ERROR_LOG_MS, &left_out)) {
+        LOG_ERROR(rq->br->logger, FAC_BROKER, "%s failed in a way that has no Kafka error: %s%s",
+                  rq->api->name, err_text(err), left_out.text);
     }
     return KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
 }

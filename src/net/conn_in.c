@@ -50,14 +50,14 @@ static bool is_over_budget(struct conn *cn)
 static void close_for_frame(struct conn *cn, int32_t len)
 {
     struct conn_set *cs = cn->cs;
-    uint32_t left_out = 0;
+    struct log_left_out left_out;
     if (log_limit_pass(&cs->bad_frame_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS,
                        &left_out)) {
         char peer[CONN_PEER_TEXT_SIZE];
         LOG_WARN(loop_logger(cs->loop), FAC_NET,
-                 "closed a connection for the length of its request: peer=%s length=%d max=%zu "
-                 "similar_lines_left_out=%u",
-                 conn_peer_text(&cn->peer, peer), len, cs->options.request_bytes_max, left_out);
+                 "closed a connection for the length of its request: peer=%s length=%d max=%zu%s",
+                 conn_peer_text(&cn->peer, peer), len, cs->options.request_bytes_max,
+                 left_out.text);
     }
     cn->is_closing = true;
     cn->is_bad = true;
@@ -450,14 +450,14 @@ static struct conn *find_stalled(struct conn_set *cs)
 static void end_for_memory(struct conn *cn)
 {
     struct conn_set *cs = cn->cs;
-    uint32_t left_out = 0;
+    struct log_left_out left_out;
     if (log_limit_pass(&cs->memory_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS, &left_out)) {
         char peer[CONN_PEER_TEXT_SIZE];
         LOG_WARN(loop_logger(cs->loop), FAC_NET,
                  "closed a connection that had all but stopped inside a request while others "
-                 "waited for request memory: peer=%s bytes=%zu similar_lines_left_out=%u",
+                 "waited for request memory: peer=%s bytes=%zu%s",
                  conn_peer_text(&cn->peer, peer), cn->in == NULL ? 0 : cn->in_end - cn->in_start,
-                 left_out);
+                 left_out.text);
     }
     conn_end(cn, CONN_END_MEMORY);
 }

@@ -339,16 +339,16 @@ static enum sent send_file(struct conn *cn, size_t max, struct unsent_file *ret_
 static void fail_send(struct conn *cn, const struct unsent_file *failed)
 {
     struct conn_set *cs = cn->cs;
-    uint32_t left_out = 0;
+    struct log_left_out left_out;
     if (log_limit_pass(&cs->memory_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS, &left_out)) {
         char peer[CONN_PEER_TEXT_SIZE];
         char path[PATH_TEXT_BYTES];
         LOG_ERROR(loop_logger(cs->loop), FAC_NET,
                   "closed a connection because the stored bytes of its answer could not be read: "
-                  "file=%s position=%" PRId64 " cause=\"%s\" peer=%s similar_lines_left_out=%u",
+                  "file=%s position=%" PRId64 " cause=\"%s\" peer=%s%s",
                   fs_file_path(failed->run->file, path, sizeof(path)), failed->run->position,
                   failed->err < 0 ? err_text(failed->err) : "the file has become shorter",
-                  conn_peer_text(&cn->peer, peer), left_out);
+                  conn_peer_text(&cn->peer, peer), left_out.text);
     }
     conn_end(cn, CONN_END_FAILURE);
 }
@@ -499,14 +499,14 @@ void conn_out_slow(struct timer *t, void *ctx)
         if (cn->out.bytes == 0 || cn->held == 0 || cn->progress_ns > limit_ns) {
             continue; /* nothing, or it waits for us */
         }
-        uint32_t left_out = 0;
+        struct log_left_out left_out;
         if (log_limit_pass(&cs->slow_limit, loop_clock(cs->loop), CONN_LOG_INTERVAL_MS,
                            &left_out)) {
             char peer[CONN_PEER_TEXT_SIZE];
             LOG_WARN(loop_logger(cs->loop), FAC_NET,
                      "closed a connection that does not read its answers while their memory was "
-                     "used up: peer=%s bytes=%zu similar_lines_left_out=%u",
-                     conn_peer_text(&cn->peer, peer), cn->held, left_out);
+                     "used up: peer=%s bytes=%zu%s",
+                     conn_peer_text(&cn->peer, peer), cn->held, left_out.text);
         }
         conn_end(cn, CONN_END_SLOW);
     }

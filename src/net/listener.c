@@ -73,7 +73,7 @@ static int open_reserve(void)
 }
 
 /* Writes one line a second at most; returns whether this one may be, and what it should add. */
-static bool may_log(struct listener *ls, struct log_limit *limit, uint32_t *ret_left_out)
+static bool may_log(struct listener *ls, struct log_limit *limit, struct log_left_out *ret_left_out)
 {
     return log_limit_pass(limit, loop_clock(ls->loop), LOG_INTERVAL_MS, ret_left_out);
 }
@@ -113,13 +113,12 @@ static void admit(struct listener *ls, int fd, const struct conn_peer *peer)
     metric_add(ls->accepted, 1);
     size_t sets_max;
     if (conn_limits_enter(ls->share, peer, &sets_max) != ADMIT) {
-        uint32_t left_out = 0;
+        struct log_left_out left_out;
         if (may_log(ls, &ls->refuse_limit, &left_out)) {
             char text[CONN_PEER_TEXT_SIZE];
             LOG_INFO(loop_logger(ls->loop), FAC_NET,
-                     "closed a new connection, its address has too many already: peer=%s "
-                     "similar_lines_left_out=%u",
-                     conn_peer_text(peer, text), left_out);
+                     "closed a new connection, its address has too many already: peer=%s%s",
+                     conn_peer_text(peer, text), left_out.text);
         }
         IGNORE(close(fd)); /* nothing was sent */
         return;
@@ -133,12 +132,12 @@ static void admit(struct listener *ls, int fd, const struct conn_peer *peer)
 static void tell_shed(struct listener *ls)
 {
     metric_add(ls->shed, 1);
-    uint32_t left_out = 0;
+    struct log_left_out left_out;
     if (may_log(ls, &ls->shed_limit, &left_out)) {
         LOG_WARN(loop_logger(ls->loop), FAC_NET,
                  "out of file descriptors: new connections are closed, the others go on: "
-                 "port=%u similar_lines_left_out=%u",
-                 (unsigned)ls->port, left_out);
+                 "port=%u%s",
+                 (unsigned)ls->port, left_out.text);
     }
 }
 
@@ -199,12 +198,11 @@ static bool accept_failed(struct listener *ls)
     if (shed >= 0) {
         return shed > 0;
     }
-    uint32_t left_out = 0;
+    struct log_left_out left_out;
     if (may_log(ls, &ls->fail_limit, &left_out)) {
         LOG_WARN(loop_logger(ls->loop), FAC_NET,
-                 "cannot accept, trying again in a moment: port=%u error=%s "
-                 "similar_lines_left_out=%u",
-                 (unsigned)ls->port, err_text(-err), left_out);
+                 "cannot accept, trying again in a moment: port=%u error=%s%s", (unsigned)ls->port,
+                 err_text(-err), left_out.text);
     }
     pause_for(ls, FAILED_PAUSE_MS);
     return false;

@@ -59,16 +59,16 @@ static void a_limit_lets_one_line_pass_for_each_interval(void **state)
     (void)state;
     struct simclock sc;
     struct log_limit limit = {0};
-    uint32_t suppressed = 99;
+    struct log_left_out left_out;
     simclock_init(&sc, 1);
-    assert_true(log_limit_pass(&limit, &sc.clock, 1000, &suppressed));
-    assert_int_equal(suppressed, 0);
-    assert_false(log_limit_pass(&limit, &sc.clock, 1000, &suppressed));
+    assert_true(log_limit_pass(&limit, &sc.clock, 1000, &left_out));
+    assert_string_equal(left_out.text, "");
+    assert_false(log_limit_pass(&limit, &sc.clock, 1000, &left_out));
     simclock_advance(&sc, 999);
-    assert_false(log_limit_pass(&limit, &sc.clock, 1000, &suppressed));
+    assert_false(log_limit_pass(&limit, &sc.clock, 1000, &left_out));
     simclock_advance(&sc, 1);
-    assert_true(log_limit_pass(&limit, &sc.clock, 1000, &suppressed));
-    assert_int_equal(suppressed, 2);
+    assert_true(log_limit_pass(&limit, &sc.clock, 1000, &left_out));
+    assert_string_equal(left_out.text, " (2 lines like this left out)");
 }
 
 static void metrics_are_found_by_name_and_registered_once(void **state)

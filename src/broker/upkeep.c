@@ -20,28 +20,12 @@
 #define RETRY_MS           1000  /* between attempts to open what could not be opened */
 #define RETENTION_FIRST_MS 30000 /* as Kafka's log.initial.task.delay.ms */
 
-/*
- * The checkpoint of all logs: one at a time, and what is flushed while it runs asks for another.
- *
- *   state         asked     a worker takes it    it ends
- *   IDLE          QUEUED
- *   QUEUED        -         RUNS
- *   RUNS          AGAIN                          IDLE
- *   AGAIN         -                              QUEUED
- */
-enum checkpoint_state {
-    CHECKPOINT_IDLE,
-    CHECKPOINT_QUEUED,
-    CHECKPOINT_RUNS,
-    CHECKPOINT_AGAIN,
-};
-
 struct upkeep {
     struct broker *br;
     int64_t retention_interval_ms;   /* constant */
     _Atomic int64_t retention_at_ms; /* machine clock; INT64_MAX: none is due */
-    _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint */
-    _Atomic int checkpoint_state;    /* enum checkpoint_state */
+    _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint began */
+    _Atomic bool is_checkpointing;   /* checkpoint_job waits or runs: there is one at a time */
     struct job checkpoint_job;
     struct metadata_job retry_job;
     bool has_more;               /* of the retry at hand */
@@ -170,16 +154,10 @@ void upkeep_note_starts(struct broker *br, struct upkeep_start *items, size_t co
     }
 }
 
-static void ask_checkpoint(struct upkeep *up)
+static void checkpoint_if_due(struct upkeep *up)
 {
-    int state = atomic_load(&up->checkpoint_state);
-    int next;
-    do {
-        next = state == CHECKPOINT_IDLE   ? CHECKPOINT_QUEUED
-               : state == CHECKPOINT_RUNS ? CHECKPOINT_AGAIN
-                                          : state;
-    } while (!atomic_compare_exchange_weak(&up->checkpoint_state, &state, next));
-    if (state == CHECKPOINT_IDLE) {
+    if (atomic_load(&up->unscanned_bytes) >= UPKEEP_CHECKPOINT_BYTES &&
+        !atomic_exchange(&up->is_checkpointing, true)) {
         background_post(up->br->background, &up->checkpoint_job);
     }
 }
@@ -188,15 +166,11 @@ static void run_checkpoint(struct job *j)
 {
     struct upkeep *up = container_of(j, struct upkeep, checkpoint_job);
     atomic_store(&up->unscanned_bytes, 0);
-    atomic_store(&up->checkpoint_state, CHECKPOINT_RUNS);
     if (up->br->log_dirs != NULL) { /* else they are closed, and that has written them */
         checkpoint(up->br);
     }
-    int state = CHECKPOINT_RUNS;
-    if (!atomic_compare_exchange_strong(&up->checkpoint_state, &state, CHECKPOINT_IDLE)) {
-        atomic_store(&up->checkpoint_state, CHECKPOINT_QUEUED);
-        background_post(up->br->background, &up->checkpoint_job);
-    }
+    atomic_store(&up->is_checkpointing, false);
+    checkpoint_if_due(up); /* what was flushed meanwhile had to wait */
 }
 
 /* ---- after a flush ---- */
@@ -216,9 +190,8 @@ void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
     int64_t bytes = plog_uncheckpointed_bytes(pl);
     int64_t before = atomic_exchange_explicit(&p->uncheckpointed, bytes, memory_order_relaxed);
     int64_t grown = bytes > before ? bytes - before : 0;
-    if (atomic_fetch_add(&up->unscanned_bytes, grown) + grown >= UPKEEP_CHECKPOINT_BYTES) {
-        ask_checkpoint(up);
-    }
+    atomic_fetch_add(&up->unscanned_bytes, grown);
+    checkpoint_if_due(up);
 }
 
 /* ---- retention ---- */

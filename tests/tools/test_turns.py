@@ -34,7 +34,7 @@ def switch(us, before, after, processor=1):
 
 def beats(begin, end, processor=1):
     return [event(us, 'hrtimer_expire_entry', 'hrtimer=0 function=f now=1', task='other-9', processor=processor)
-            for us in range(begin, end + 1, turns.BEAT_US)]
+            for us in (*range(begin, end, turns.BEAT_US), end)]
 
 
 def softirq(begin, end, processor=1):

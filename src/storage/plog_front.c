@@ -103,15 +103,37 @@ static int make_front_stable(struct plog *pl, int64_t base)
     return err;
 }
 
-/* Removes all segments below the one that begins at `base`. Returns how many. */
+static bool wants_snapshot(const struct plog *pl, int64_t base)
+{
+    return pl->producers.map.count > 0 && pl->kept_point < base;
+}
+
+/* The last segment up to this one that the log may begin with. A roll on a full disk leaves no
+ * snapshot: what lies before can go nevertheless, and the rest after the next checkpoint. */
+static int64_t possible_base(const struct plog *pl, int64_t base)
+{
+    int64_t i = plog_segment_index(pl, base);
+    while (i > 0 && wants_snapshot(pl, base) && !plog_has_snapshot(pl, base)) {
+        base = pl->segments[--i]->base_offset;
+    }
+    return base;
+}
+
+/* Removes all segments below the one that begins at `base`, or as many of them as may go now.
+ * Returns how many. */
 static int drop_front(struct plog *pl, int64_t base)
 {
     struct segment **gone = NULL;
     size_t count = 0;
     lock_take(&pl->lock);
-    bool wants_snapshot = pl->producers.map.count > 0 && pl->kept_point < base;
+    base = possible_base(pl, base);
+    bool is_first = base <= pl->segments[0]->base_offset;
+    bool must_be_stable = wants_snapshot(pl, base);
     lock_give(&pl->lock);
-    int err = wants_snapshot ? make_front_stable(pl, base) : 0;
+    if (is_first) {
+        return 0;
+    }
+    int err = must_be_stable ? make_front_stable(pl, base) : 0;
     if (err < 0) {
         return err;
     }

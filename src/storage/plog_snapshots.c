@@ -109,7 +109,11 @@ void plog_thin_snapshots(struct plog *pl)
 
 bool plog_has_snapshot(const struct plog *pl, int64_t offset)
 {
-    return pl->snapshots_count > 0 && pl->snapshots[pl->snapshots_count - 1] == offset;
+    size_t at = pl->snapshots_count;
+    while (at > 0 && pl->snapshots[at - 1] > offset) {
+        at--;
+    }
+    return at > 0 && pl->snapshots[at - 1] == offset;
 }
 
 int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable)

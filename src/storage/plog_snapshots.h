@@ -11,7 +11,7 @@ struct plog;
 
 /* A snapshot of the present producer state, good for `offset`. */
 must_check int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable);
-bool plog_has_snapshot(const struct plog *pl, int64_t offset); /* as the newest one */
+bool plog_has_snapshot(const struct plog *pl, int64_t offset);
 void plog_note_snapshot(struct plog *pl, int64_t offset);
 
 must_check int plog_drop_snapshots_from(struct plog *pl, int64_t offset); /* those beyond it */

@@ -72,6 +72,38 @@ static void delete_records_drops_whole_segments_behind_it(void **state)
     world_release(&w);
 }
 
+/* A roll on a full disk has no room for a snapshot. The segments before do not wait for it: they
+ * are what makes room. */
+static void a_segment_without_a_snapshot_stays_and_those_before_it_go(void **state)
+{
+    (void)state;
+    struct world w;
+    int64_t point;
+    struct shape s = {.records = 3, .value_bytes = 200, .has_producer = true, .producer_id = 5};
+    world_init(&w);
+    w.config.segment_bytes = 900;
+    world_open(&w);
+    for (int i = 0; i < 4; i++) { /* segments 0-2, 3-5, 6-8, 9-11 */
+        if (i == 3) {
+            simfs_fail(w.disk, SIMFS_OP_RENAME, 1, 1, -ENOSPC);
+        }
+        append_shape(&w, &s);
+        s.sequence += 3;
+    }
+    assert_true(has_file(&w, WORLD_LOG "00000000000000000006.snapshot"));
+    assert_false(has_file(&w, WORLD_LOG "00000000000000000009.snapshot"));
+    plog_advance_high_watermark(w.pl, 12);
+    assert_int_equal(plog_advance_log_start(w.pl, 9), 0);
+    assert_int_equal(offsets_of(&w).log_start, 9);
+    assert_int_equal(plog_first_offset(w.pl), 6);
+    assert_int_equal(plog_apply_retention(w.pl, clock_now_ms(w.env.clock)), 0);
+    assert_int_equal(plog_checkpoint(w.pl, &point), 0);
+    plog_checkpointed(w.pl, point);
+    assert_int_equal(plog_apply_retention(w.pl, clock_now_ms(w.env.clock)), 1);
+    assert_int_equal(plog_first_offset(w.pl), 9);
+    world_release(&w);
+}
+
 /* It will be there after a restart: only the checkpoint of log starts keeps what was deleted away,
  * and that is written for logs whose start lies behind their first segment. */
 static void a_segment_that_cannot_be_removed_still_counts_as_the_first(void **state)
@@ -345,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_repeat_of_a_deleted_batch_is_known_after_a_power_cut),
         cmocka_unit_test(delete_records_drops_whole_segments_behind_it),
+        cmocka_unit_test(a_segment_without_a_snapshot_stays_and_those_before_it_go),
         cmocka_unit_test(a_segment_that_cannot_be_removed_still_counts_as_the_first),
         cmocka_unit_test(retention_by_size_and_by_time_keeps_the_high_watermark),
         cmocka_unit_test(a_deleted_log_leaves_its_name),

@@ -449,5 +449,6 @@ int format_tool_main(int argc, char **argv)
     int status = run(&p);
     config_free(p.config);
     arena_release(&p.arena);
+    fs_release_system(&p.fs);
     return status;
 }

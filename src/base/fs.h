@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 
 struct fs;
+struct fs_whole;
 
 /* An open file, refcounted: sendfile may still run on one that the cache has let go. */
 struct fs_file {
@@ -59,8 +60,9 @@ struct fs_ops {
                 void (*each)(void *ctx, const char *name),
                 void *ctx);                           /* without . and .. */
     int (*sync_dir)(struct fs *fs, const char *path); /* names in this directory are stable */
-    int (*sync_all)(struct fs *fs,
-                    const char *path); /* syncfs of the file system that holds path */
+    /* The whole file system of this directory: syncfs, and whether it still takes changes. What has
+     * failed once fails from then on. */
+    int (*sync_all)(struct fs *fs, const char *path);
     int (*lock)(struct fs *fs,
                 const char *path,
                 struct fs_file **ret); /* makes and locks; -EWOULDBLOCK when held */
@@ -74,6 +76,7 @@ struct fs {
     const struct fs_ops *ops;
     _Atomic int spare; /* the machine's: a descriptor that is given up when a sync finds none left;
                           0: none */
+    struct fs_whole *_Atomic whole; /* owned; the machine's: what is known of each file system */
 };
 
 /* The machine's file system. It opens files alone: -EISDIR for a directory, ERR_NOT_A_FILE for a

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/err.h"
+#include "base/fs_whole.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -319,15 +320,15 @@ static void keep_spare(struct fs *fs)
     }
 }
 
-static int sync_path(struct fs *fs, const char *path, int flags, int (*sync_fd)(int fd))
+static int system_sync_dir(struct fs *fs, const char *path)
 {
-    int fd = open_with_spare(fs, path, flags);
+    int fd = open_with_spare(fs, path, O_RDONLY | O_DIRECTORY);
     if (fd < 0) {
         return fd;
     }
     int r;
     do {
-        r = sync_fd(fd);
+        r = fsync(fd);
     } while (r < 0 && errno == EINTR);
     int err = result_of(r);
     IGNORE(close(fd)); /* only read through */
@@ -335,14 +336,24 @@ static int sync_path(struct fs *fs, const char *path, int flags, int (*sync_fd)(
     return err;
 }
 
-static int system_sync_dir(struct fs *fs, const char *path)
+/* Made by the first who needs it: most tools only read. */
+static struct fs_whole *whole_of(struct fs *fs)
 {
-    return sync_path(fs, path, O_RDONLY | O_DIRECTORY, fsync);
+    struct fs_whole *whole = atomic_load(&fs->whole);
+    if (whole == NULL) {
+        struct fs_whole *made = fs_whole_new(fs, open_with_spare);
+        if (atomic_compare_exchange_strong(&fs->whole, &whole, made)) {
+            whole = made;
+        } else {
+            fs_whole_free(made);
+        }
+    }
+    return whole;
 }
 
 static int system_sync_all(struct fs *fs, const char *path)
 {
-    return sync_path(fs, path, O_RDONLY, syncfs);
+    return fs_whole_sync(whole_of(fs), path);
 }
 
 static int system_lock(struct fs *fs, const char *path, struct fs_file **ret)
@@ -492,6 +503,7 @@ void fs_release_system(struct fs *fs)
     if (spare > 0) {
         IGNORE(close(spare)); /* of /dev/null */
     }
+    fs_whole_free(atomic_exchange(&fs->whole, NULL));
 }
 
 const char *fs_file_path(const struct fs_file *f, char *ret, size_t cap)

@@ -58,6 +58,9 @@ static int tear_down(void **state)
     struct fs_stat st;
     check(fs_remove_tree(p->fs, p->root) == 0);
     check(fs_stat(p->fs, p->root, &st) == -ENOENT);
+    if (p->disk == NULL) {
+        fs_release_system(&p->system);
+    }
     simfs_free(p->disk);
     mem_free(p);
     return 0;

@@ -128,7 +128,9 @@ static void take_snapshot(struct metadata *md)
 static void run_done(struct job *j)
 {
     struct metadata_job *mj = container_of(j, struct metadata_job, job);
-    mj->done(mj, mj->err);
+    struct image *im = mj->image;
+    mj->done(mj, mj->err); /* it may free the job */
+    image_unref(im);
 }
 
 static void finish_job(struct metadata_job *mj)
@@ -260,7 +262,8 @@ static int decide_job(struct metadata *md, struct metadata_job *mj, struct pendi
     struct meta_records own;
     meta_records_init(&own, &md->arena);
     mj->err = 0;
-    mj->decide(mj, md->newest, &own);
+    mj->image = image_ref(md->newest);
+    mj->decide(mj, mj->image, &own);
     size_t bytes = bytes_of(&own, 0);
     bool is_too_large = own.count > RAFT_NODE_RECORDS_MAX || bytes > BATCH_BYTES_MAX;
     int r = 0;
@@ -369,6 +372,7 @@ int metadata_start(struct metadata *md)
 
 void metadata_submit(struct metadata *md, struct metadata_job *mj)
 {
+    mj->image = NULL;
     lock_take(&md->jobs_lock);
     bool is_stopping = md->is_stopping;
     bool was_empty = list_is_empty(&md->jobs);

@@ -24,11 +24,12 @@ struct metadata_job {
     struct job job; /* used by metadata.c */
     struct loop *loop;
     /* On the metadata thread. Adds records (in an arena of its own batch), keeps its answer for
-     * done(). */
+     * done(); until that has returned it may point into this image. */
     void (*decide)(struct metadata_job *mj, const struct image *im, struct meta_records *records);
     /* On mj->loop's thread: err 0 when the records are durable and published; otherwise why not. */
     void (*done)(struct metadata_job *mj, int err);
-    int err; /* used by metadata.c */
+    int err;             /* used by metadata.c; so is */
+    struct image *image; /* the one of the decision */
 };
 
 /* What follows an image that is about to be published, before anybody sees it: partitions, the

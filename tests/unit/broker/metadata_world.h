@@ -25,6 +25,7 @@
 #include "simclock.h"
 #include "simfs.h"
 #include "storage/fd_cache.h"
+#include "storage/trash.h"
 #include "wire/gen/messages.h"
 
 struct world {
@@ -99,6 +100,7 @@ static inline void prepare(struct world *w)
     w->env = (struct plog_env){
         .fs = simfs_fs(w->disk), .clock = &w->sc.clock, .metrics = &w->br.metrics};
     w->env.fds = fd_cache_new(w->env.fs, 100);
+    w->env.trash = trash_new(w->env.fs, &w->sc.clock);
     w->br.clock = &w->sc.clock;
     w->br.fs = w->env.fs;
     w->br.env = &w->env;
@@ -179,6 +181,7 @@ static inline void close_broker(struct world *w, bool is_clean)
     w->br.group_commit = group_commit_free(w->br.group_commit);
     w->lp = loop_free(w->lp);
     fd_cache_free(w->env.fds);
+    trash_free(w->env.trash);
     w->is_thread_started = false;
 }
 

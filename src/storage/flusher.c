@@ -1,11 +1,12 @@
 /*
  * Group commit over many logs.
  *
- * A round: take the queue, begin a flush of each log, sync, end each flush, tell the owner. With
- * more than FLUSHER_FILES_MAX syncs to do, or for logs that ask for it, each file system is synced
- * once as a whole instead; that covers the bytes and the names of all its logs that had begun
- * before. An error of such a sync says nothing about who lost what, so it takes all logs of that
- * directory in the round offline.
+ * A round: take the queue, begin a flush of each log, sync, end each flush, tell the owner. Logs
+ * beyond the first FLUSHER_FILES_MAX syncs, and those that ask for it, have their file system
+ * synced as a whole, once for a directory; that covers the bytes and the names of all its logs that
+ * had begun before. They hold no files meanwhile: a round of many logs must not use up the
+ * descriptors. An error of such a sync says nothing about who lost what, so it takes all logs of
+ * that directory in the round offline.
  *
  * What begins after the round took the queue waits for the next one: an ack never relies on a sync
  * that was called before its bytes were written.
@@ -121,13 +122,12 @@ static int sync_dir_of(struct flusher *fl, const struct plog *pl)
     return fs_sync_all(fl->env->fs, path.text);
 }
 
-/* The file systems as a whole: of all logs (is_all), or of those that need it and their neighbours.
- */
-static void sync_whole(struct flusher *fl, struct item *items, size_t count, bool is_all)
+/* The file systems as a whole, of those logs that need it, and their neighbours. */
+static void sync_whole(struct flusher *fl, struct item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct item *it = &items[i];
-        if (!it->has_work || it->is_synced || !(is_all || it->flush.needs_whole_fs)) {
+        if (!it->has_work || it->is_synced || !it->flush.needs_whole_fs) {
             continue;
         }
         int err = sync_dir_of(fl, it->pl);
@@ -171,9 +171,12 @@ size_t flusher_round(struct flusher *fl)
         it->has_work = plog_flush_begin(it->pl, &it->flush);
         if (it->has_work && !it->flush.needs_whole_fs) {
             syncs += (size_t)it->flush.files_count + (it->flush.sync_dir ? 1 : 0);
+            if (syncs > FLUSHER_FILES_MAX) {
+                plog_flush_as_whole(&it->flush);
+            }
         }
     }
-    sync_whole(fl, items, count, syncs > FLUSHER_FILES_MAX);
+    sync_whole(fl, items, count);
     for (size_t i = 0; i < count; i++) {
         struct item *it = &items[i];
         if (it->has_work && !it->is_synced) {

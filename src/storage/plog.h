@@ -229,6 +229,8 @@ struct plog_flush {
 };
 /* False: nothing to flush. */
 must_check bool plog_flush_begin(struct plog *pl, struct plog_flush *ret);
+/* Lets go of its files: the whole file system it will be. */
+void plog_flush_as_whole(struct plog_flush *f);
 must_check int plog_flush_run(struct plog_flush *f);
 void plog_flush_end(struct plog_flush *f, int err, int64_t *ret_flushed);
 

@@ -66,20 +66,35 @@ bool plog_flush_begin(struct plog *pl, struct plog_flush *ret)
     return has_work;
 }
 
+static void let_go(struct plog_flush *f)
+{
+    for (int i = 0; i < f->files_count; i++) {
+        f->files[i] = fs_file_unref(f->files[i]);
+    }
+    f->files_count = 0;
+}
+
+void plog_flush_as_whole(struct plog_flush *f)
+{
+    f->needs_whole_fs = true;
+    let_go(f);
+}
+
 int plog_flush_run(struct plog_flush *f)
 {
     struct plog *pl = f->pl;
-    if (f->needs_whole_fs) {
-        return fs_sync_all(pl->env->fs, plog_path(pl));
-    }
     int err = 0;
-    for (int i = 0; i < f->files_count && err >= 0; i++) {
+    for (int i = 0; i < f->files_count && err >= 0 && !f->needs_whole_fs; i++) {
         err = fs_datasync(f->files[i]);
     }
-    if (err >= 0 && f->sync_dir) {
+    if (err >= 0 && f->sync_dir && !f->needs_whole_fs) {
         err = fs_sync_dir(pl->env->fs, plog_path(pl));
+        if (err == -EMFILE || err == -ENFILE) { /* nothing was synced, and nothing failed */
+            f->needs_whole_fs = true;
+            err = 0;
+        }
     }
-    return err;
+    return err >= 0 && f->needs_whole_fs ? fs_sync_all(pl->env->fs, plog_path(pl)) : err;
 }
 
 static void end_locked(struct plog *pl, struct plog_flush *f, int err)
@@ -105,10 +120,7 @@ static void end_locked(struct plog *pl, struct plog_flush *f, int err)
 void plog_flush_end(struct plog_flush *f, int err, int64_t *ret_flushed)
 {
     struct plog *pl = f->pl;
-    for (int i = 0; i < f->files_count; i++) {
-        f->files[i] = fs_file_unref(f->files[i]);
-    }
-    f->files_count = 0;
+    let_go(f);
     lock_take(&pl->lock);
     end_locked(pl, f, err);
     *ret_flushed = pl->flushed;

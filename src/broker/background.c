@@ -196,6 +196,15 @@ void background_post_heavy(struct background *bg, struct heavy_task *ht)
     cond_signal(&bg->cond);
 }
 
+bool background_take(struct background *bg, int64_t charge)
+{
+    lock_take(&bg->lock);
+    bool has_room = bg->heavy_charged + charge <= 2 * BACKGROUND_HEAVY_BYTES;
+    bg->heavy_charged += has_room ? charge : 0;
+    lock_give(&bg->lock);
+    return has_room;
+}
+
 void background_give(struct background *bg, int64_t charge)
 {
     lock_take(&bg->lock);

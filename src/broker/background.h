@@ -43,6 +43,9 @@ struct background *background_free(struct background *bg);
 /* Work for a worker thread. Any thread. Never refused before background_stop. */
 void background_post(struct background *bg, struct job *j);
 void background_post_heavy(struct background *bg, struct heavy_task *ht);
+/* Of a task that holds memory already, and would hold more: false when those under way have twice
+ * what they wait for. Any thread. */
+must_check bool background_take(struct background *bg, int64_t charge);
 /* What a heavy task was charged is free again. Any thread. */
 void background_give(struct background *bg, int64_t charge);
 /* Answers have left: there may be room. Any thread. */

@@ -73,6 +73,7 @@ struct coordinator_slot {
     struct shard *sh;              /* owned; NULL but in SLOT_ACTIVE */
     struct coordinator_load *load; /* of SLOT_LOADING; borrowed: it frees itself */
     struct timer timer;            /* the shard's next deadline */
+    int64_t retry_at_ms;           /* of SLOT_FAILED, by the loop: until then it stays so */
     uint64_t seen;                 /* number of the last task of several shards that was here */
     struct list touched;           /* of co->touched: the turn's end has something to do */
     struct list waits;             /* coordinator_wait of this turn */
@@ -147,6 +148,7 @@ struct coordinator {
     bool is_stopping;
     bool is_started;
     struct log_limit report_limit;
+    struct log_limit unreadable_limit;
 };
 
 /* ---- coordinator_in.c ---- */

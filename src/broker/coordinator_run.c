@@ -8,15 +8,21 @@
  *   ACTIVE    LOADING            the log has been read to its end
  *   FAILED    LOADING            the log cannot be read
  *
+ * Who asks for a group of a FAILED one has it elected anew, where its partition is back, or what
+ * was in the way may have passed.
+ *
  * Answers to Kafka's CoordinatorRuntime (CoordinatorContext, CoordinatorState) and
  * GroupCoordinatorService.onElection, onResignation.
  */
 #include "base/err.h"
+#include "broker/background.h"
 #include "broker/broker.h"
 #include "broker/coordinator_impl.h"
 #include "broker/partition_table.h"
 
-#define REPORT_MS 5000
+#define REPORT_MS         5000
+#define RETRY_MS          1000              /* after what passes by kept a log from being read */
+#define ANSWER_STEP_BYTES ((size_t)1 << 20) /* what an answer grows by before it is looked at */
 
 static void slot_move(struct coordinator_slot *slot, enum slot_state to)
 {
@@ -51,13 +57,16 @@ static enum kafka_error error_of(const struct coordinator_slot *slot)
 static void elect(struct coordinator *co, const struct image_topic *t, int32_t number);
 static void resign(struct coordinator_slot *slot);
 
-/* A partition that was offline when its groups were to be loaded may be back. */
+/* A partition that was offline when its groups were to be loaded may be back; one that was not: see
+ * slot->retry_at_ms. */
 static struct coordinator_slot *revive(struct coordinator_slot *slot)
 {
-    if (slot->state != SLOT_FAILED || (slot->p != NULL && slot->p->pl != NULL)) {
+    struct coordinator *co = slot->co;
+    bool was_there = slot->p != NULL && slot->p->pl != NULL;
+    if (slot->state != SLOT_FAILED ||
+        (was_there && loop_now_ms(co->io->loop) < slot->retry_at_ms)) {
         return slot;
     }
-    struct coordinator *co = slot->co;
     int32_t number = slot->number;
     const struct image_topic *t = image_topic_by_name(co->image, OFFSETS_TOPIC);
     struct partition *p = partition_find(co->br->partitions, &t->id, number);
@@ -162,14 +171,33 @@ static void wait_for(struct coordinator_slot *slot, struct coordinator_task *tas
     coordinator_slot_touch(slot);
 }
 
+/* A short request may ask for much, by naming one large group again and again. What its answer has
+ * grown by is charged, twice: it is encoded beside what it is made of. False: no room for more. */
+static bool charge_answer(struct request *rq, size_t *charged)
+{
+    size_t grown = rq->arena.used - *charged;
+    if (grown < ANSWER_STEP_BYTES) {
+        return true;
+    }
+    *charged = rq->arena.used;
+    if (!background_take(rq->br->background, 2 * to_i64(grown))) {
+        return false;
+    }
+    rq->charge += 2 * to_i64(grown);
+    return true;
+}
+
 static void run_parts(struct coordinator *co, struct coordinator_task *task)
 {
     task->parts.shards =
         arena_alloc(&task->rq->arena, task->parts.count * sizeof(*task->parts.shards));
+    size_t charged = task->rq->arena.used;
+    bool has_room = true;
     for (size_t i = 0; i < task->parts.count; i++) {
-        enum kafka_error error;
+        enum kafka_error error = KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
         struct str group_id = task->parts.group_of(task->rq, i);
-        struct coordinator_slot *slot = slot_of(co, group_id, &error);
+        has_room = has_room && charge_answer(task->rq, &charged);
+        struct coordinator_slot *slot = has_room ? slot_of(co, group_id, &error) : NULL;
         task->parts.shards[i] = slot == NULL ? -1 : slot->number;
         if (slot == NULL) {
             task->parts.refuse(task->rq, i, error);
@@ -307,11 +335,20 @@ void coordinator_slot_reload(struct coordinator_slot *slot, enum kafka_error err
 
 static void report_unreadable(const struct coordinator_slot *slot, int err)
 {
-    LOG_ERROR(slot->co->br->logger, FAC_BROKER,
+    struct coordinator *co = slot->co;
+    struct log_left_out left_out = {0};
+    if (err_is_passing(err) &&
+        !log_limit_pass(&co->unreadable_limit, co->br->clock, REPORT_MS, &left_out)) {
+        return; /* it is tried again and again */
+    }
+    LOG_ERROR(co->br->logger, FAC_BROKER,
               "group coordinator: __consumer_offsets-%d cannot be read: %s; its groups are not "
-              "served until %s",
+              "served until %s%s",
               slot->number, err_text(err),
-              err == ERR_OFFLINE ? "it is online" : "the broker starts again");
+              err == ERR_OFFLINE    ? "it is online"
+              : err_is_passing(err) ? "that has passed; who asks for one has it tried again"
+                                    : "the broker starts again",
+              left_out.text);
 }
 
 void coordinator_slot_loaded(struct coordinator_slot *slot, struct shard *sh, int err)
@@ -323,6 +360,8 @@ void coordinator_slot_loaded(struct coordinator_slot *slot, struct shard *sh, in
             report_unreadable(slot, err);
         }
         slot_move(slot, SLOT_FAILED);
+        slot->retry_at_ms =
+            err_is_passing(err) ? loop_now_ms(slot->co->io->loop) + RETRY_MS : INT64_MAX;
         return;
     }
     slot_move(slot, SLOT_ACTIVE);

@@ -9,6 +9,7 @@ from lib.group_protocol import (INVALID_GROUP_ID, INVALID_REQUEST, JOIN_GROUP, M
 SETTINGS = ['group.initial.rebalance.delay.ms=0', 'group.min.session.timeout.ms=100',
             'log.flush.interval.messages=9223372036854775807']
 INVALID_REGEX = 128
+COORDINATOR_NOT_AVAILABLE = 15
 NAMES = [b'x' * 32767, b'\xff\xfe\x80', b'\xc3', b'\xed\xa0\x80', b'\0', b' ', b'..', b'/../../etc', '\U0001f600' * 100,
          b'\xf0\x9f\x98', b'%s%n', b'a\nb']
 
@@ -191,6 +192,24 @@ def flood_groups(address, stop):
             except OSError:
                 c.close()
                 clients[clients.index(c)] = GroupClient(*address, timeout=30)
+
+
+def test_one_large_group_that_is_named_many_times(env):
+    """The whole answer would be of a gigabyte. It holds as many as there is room for, says of the others that they may
+    be asked for again, and what it took is given back."""
+    with env.broker(*SETTINGS) as broker:
+        good = Good(broker)
+        with group_client(broker) as c:
+            joined = c.join_whole('large', protocols=[('range', b'm' * 20000)], session=60000)
+            expect(c.sync('large', joined['generation'], joined['member'], [(joined['member'], b'a' * 20000)])[0], 0)
+            for _ in range(3):
+                described = c.describe_all(['large'] * 30000)
+                errors = [d['error'] for d in described]
+                known = errors.count(0)
+                expect(errors, [0] * known + [COORDINATOR_NOT_AVAILABLE] * (30000 - known))
+                assert 500 < known < 2000, known
+                expect({d['members'][0][4:] for d in described[:known]}, {(b'm' * 20000, b'a' * 20000)})
+                good.go_on()
 
 
 def test_a_good_group_beside_a_flood_of_members(env):

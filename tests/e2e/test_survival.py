@@ -9,6 +9,7 @@ import time
 
 from lib.checks import client, expect, rss_kib, value_of, wait_until, write
 from lib.disk import Tmpfs
+from lib.group_protocol import GroupClient
 from lib.protocol import METADATA, STORAGE_ERROR, Refused, array, batch, batches, text
 
 KILLS = 6
@@ -368,6 +369,47 @@ def test_partitions_made_on_a_full_disk_are_offline_and_serve_when_there_is_room
                     for number in range(2):
                         expect(c.read_all(name, number), [(0, None, b'v')])
             expect(broker.stop(), 0)
+
+
+def produce_to_all(c, topic, partitions):
+    one = batch([b'v'])
+    c.socket.sendall(b''.join(c.produce_frame(topic, i, one) for i in range(partitions)))
+    return {c.read_produced()[0][2] for _ in range(partitions)}
+
+
+def test_a_round_over_more_logs_than_descriptors(env):
+    """A hard limit of 64 descriptors and a record for each of 100 logs, again and again: each is acknowledged and is
+    there after a kill."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    with env.broker(limits=limit) as broker:
+        with client(broker) as c:
+            c.create_topic('many', 100)
+            for _ in range(20):
+                expect(produce_to_all(c, 'many', 100), {0})
+        broker.kill()
+        broker.start()
+        with client(broker) as c:
+            expect({c.list_offset('many', i, -1)[2] for i in range(100)}, {20})
+
+
+def test_groups_that_no_descriptor_was_left_for_are_served_again(env):
+    """Their log is to be opened while not one descriptor can be had: neither written to nor read again. When there are
+    some the group is served, without a restart."""
+    def limit(count):
+        return lambda pid=0: resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, 64))
+
+    with env.broker(limits=limit(64)) as broker, GroupClient(broker.host, broker.port) as c:
+        c.create_topic('many', 100)
+        c.wait_for_coordinator('g')
+        expect(c.commit('g', {('many', 0): 1}), {('many', 0): 0})
+        expect(produce_to_all(c, 'many', 100), {0})  # the group's log is not among the open ones now
+        limit(3)(broker.pid)
+        assert c.commit('g', {('many', 0): 2})[('many', 0)] != 0
+        wait_until(lambda: 'cannot be read' in broker.log(), 'the groups are not served')
+        limit(64)(broker.pid)
+        wait_until(lambda: c.commit('g', {('many', 0): 3})[('many', 0)] == 0, 'the group is served again')
 
 
 def test_out_of_descriptors_it_keeps_old_connections_and_recovers(env):

@@ -207,7 +207,10 @@ class GroupClient(Client):
 
     def describe(self, group):
         """{'error', 'state', 'type', 'protocol', 'members': [(id, instance, client, host, metadata, assignment)]}"""
-        r = self.ask(DESCRIBE_GROUPS, 4, array([text(group)]) + b'\0')
+        return self.describe_all([group])[0]
+
+    def describe_all(self, groups):
+        r = self.ask(DESCRIBE_GROUPS, 4, array([text(group) for group in groups]) + b'\0')
         r.take('i')
 
         def member():
@@ -219,7 +222,7 @@ class GroupClient(Client):
             r.take('i')
             return answer
 
-        return r.array(one)[0]
+        return r.array(one)
 
     def ask_tagged(self, key, version, body):
         """A request with tagged fields in header and body; the reader stands behind the answer's header."""

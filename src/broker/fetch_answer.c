@@ -7,6 +7,8 @@
 #include "broker/h_cluster.h"
 #include "broker/request.h"
 
+#define DIVERGING_MIN 12 /* version: from here on an answer has a diverging epoch */
+
 static void remember_outcome(struct fetch_part *t)
 {
     t->outcome.name = t->name;
@@ -62,12 +64,12 @@ static void tell_endpoint(struct request *rq)
     out->node_endpoints.items[0].rack = b->rack;
 }
 
-/* No such isolation level: before version 13 every partition of the request says so, too. */
-static void compose_isolation_refusal(struct request *rq)
+/* The request as a whole: before version 13 every partition of it says so, too. */
+static void compose_refusal(struct request *rq, enum kafka_error error)
 {
     const struct fetch_request *body = rq->body;
     struct fetch_response *out = rq->response;
-    out->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+    out->error_code = (int16_t)error;
     out->session_id = body->session_id;
     if (rq->version < 13) {
         out->responses.items = arena_alloc(&rq->arena, ((size_t)body->topics.count + 1) *
@@ -86,7 +88,7 @@ static void compose_isolation_refusal(struct request *rq)
             struct fetch_response_partition_data *pd = &tr->partitions.items[j];
             *pd = fetch_response_partition_data_default;
             pd->partition_index = topic->partitions.items[j].partition;
-            pd->error_code = KAFKA_ERROR_UNKNOWN_SERVER_ERROR;
+            pd->error_code = (int16_t)error;
             pd->high_watermark = -1;
             pd->records.ptr = (const uint8_t *)"";
         }
@@ -106,13 +108,24 @@ void fetch_shard_unlock(struct fetch_shard *shard)
     lock_give(&shard->lock);
 }
 
+/* A session that was begun with a newer version may find what this one has no field for: that the
+ * client's history parts from ours. */
+static bool is_beyond_version(const struct fetch *st, const bool *sent)
+{
+    bool is_beyond = false;
+    for (size_t i = 0; i < st->context.count && st->rq->version < DIVERGING_MIN; i++) {
+        is_beyond = is_beyond || (sent[i] && st->targets[i].data.diverging_epoch.epoch >= 0);
+    }
+    return is_beyond;
+}
+
 void fetch_compose(struct request *rq)
 {
     struct fetch *st = rq->state;
     struct fetch_response *out = rq->response;
     size_t count = st->context.count;
     if (st->refuses_isolation) {
-        compose_isolation_refusal(rq);
+        compose_refusal(rq, KAFKA_ERROR_UNKNOWN_SERVER_ERROR);
         return;
     }
     struct fetch_outcome *outcomes = arena_alloc(&rq->arena, (count + 1) * sizeof(*outcomes));
@@ -131,6 +144,10 @@ void fetch_compose(struct request *rq)
         out->session_id =
             fetch_session_end(shard->sessions, &st->context, outcomes, st->now_ms, random, sent);
         fetch_shard_unlock(shard);
+    }
+    if (is_beyond_version(st, sent)) {
+        compose_refusal(rq, KAFKA_ERROR_UNSUPPORTED_VERSION);
+        return;
     }
     lay_out(st, sent);
     if (st->tells_endpoint) {

@@ -11,12 +11,17 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/fs.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/sync.h"
 #include "base/timers.h"
 #include "storage/side_file.h"
+
+enum {
+    RETRY_MS = 10000, /* after what passes by kept a name from being removed */
+};
 
 struct trash {
     struct lock lock; /* LOCK_LEAF: what follows but for fs and clock */
@@ -87,6 +92,15 @@ static bool is_full(struct trash *tr)
     return is_full;
 }
 
+static void arm(struct trash *tr, struct piece *pc, int64_t delay_ms)
+{
+    int64_t now_ms = clock_mono_ms(tr->clock);
+    int64_t at_ms = delay_ms > INT64_MAX - 1 - now_ms ? INT64_MAX - 1 : now_ms + delay_ms;
+    lock_take(&tr->lock);
+    timers_arm(&tr->waiting, &pc->timer, at_ms);
+    lock_give(&tr->lock);
+}
+
 static void put(struct trash *tr, const char *path, bool is_tree, int64_t delay_ms)
 {
     size_t size = strlen(path) + 1;
@@ -95,11 +109,7 @@ static void put(struct trash *tr, const char *path, bool is_tree, int64_t delay_
     pc->is_tree = is_tree;
     timer_init(&pc->timer, come_due, tr);
     list_init(&pc->node);
-    int64_t now_ms = clock_mono_ms(tr->clock);
-    int64_t at_ms = delay_ms > INT64_MAX - 1 - now_ms ? INT64_MAX - 1 : now_ms + delay_ms;
-    lock_take(&tr->lock);
-    timers_arm(&tr->waiting, &pc->timer, at_ms);
-    lock_give(&tr->lock);
+    arm(tr, pc, delay_ms);
 }
 
 static int unlink_now(struct fs *fs, const char *path)
@@ -172,6 +182,10 @@ void trash_empty(struct trash *tr, void (*failed)(void *ctx, const char *path, i
     for (struct list *node; (node = list_pop_front(&due)) != NULL;) {
         struct piece *pc = list_entry(node, struct piece, node);
         int err = pc->is_tree ? fs_remove_tree(tr->fs, pc->path) : unlink_now(tr->fs, pc->path);
+        if (err < 0 && err_is_passing(err)) {
+            arm(tr, pc, RETRY_MS);
+            continue;
+        }
         if (err < 0) {
             failed(ctx, pc->path, err);
         }

@@ -36,8 +36,8 @@ void trash_tell(struct trash *tr);
 
 /* How long until the first is due; 0 now, INT64_MAX: nothing waits. */
 int64_t trash_wait_ms(struct trash *tr);
-/* Removes what is due. Blocking. `failed` hears of what could not be removed: that waits for the
- * next start. */
+/* Removes what is due. Blocking. What there is no descriptor or memory for is tried again later;
+ * `failed` hears of what cannot be removed: that waits for the next start. */
 void trash_empty(struct trash *tr, void (*failed)(void *ctx, const char *path, int err), void *ctx);
 
 #endif

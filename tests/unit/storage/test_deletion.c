@@ -372,6 +372,28 @@ static void a_deleted_directory_waits_while_its_namesake_lives(void **state)
     world_release(&w);
 }
 
+static void what_no_descriptor_is_left_for_is_removed_later(void **state)
+{
+    (void)state;
+    struct world w;
+    char path[512];
+    world_init(&w);
+    fill_segments(&w);
+    assert_int_equal(plog_mark_deleted(w.pl, path, sizeof(path)), 0);
+    assert_int_equal(plog_close(w.pl, false), 0);
+    trash_put_tree(w.env.trash, path, 0);
+    simfs_fail(w.disk, SIMFS_OP_UNLINK, 1, 1, -EMFILE);
+    trash_empty(w.env.trash, not_expected, NULL);
+    assert_true(has_file(&w, path));
+    assert_int_equal(trash_wait_ms(w.env.trash), 10000);
+    simclock_advance(&w.clock, 10000);
+    trash_empty(w.env.trash, not_expected, NULL);
+    assert_false(has_file(&w, path));
+    assert_int_equal(trash_wait_ms(w.env.trash), INT64_MAX);
+    world_open(&w);
+    world_release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +410,7 @@ int main(void)
         cmocka_unit_test(what_still_waits_goes_at_the_next_start),
         cmocka_unit_test(what_cannot_be_renamed_goes_at_once),
         cmocka_unit_test(a_deleted_directory_waits_while_its_namesake_lives),
+        cmocka_unit_test(what_no_descriptor_is_left_for_is_removed_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,6 +50,7 @@ static void stop(struct node *n)
     kclient_close(&n->kc);
     server_stop(n->sv, true);
     n->sv = server_free(n->sv);
+    fs_release_system(&n->fs);
 }
 
 typedef struct describe_configs_response_describe_configs_result described;

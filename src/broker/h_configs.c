@@ -370,6 +370,7 @@ static void done(struct metadata_job *mj, int err)
         }
     }
     at->answer(at->rq, &at->ca);
+    request_hold_image(at->rq, mj->image);
     request_finish(at->rq);
 }
 

@@ -144,6 +144,7 @@ static void done_create(struct metadata_job *mj, int err)
                                       STR("The metadata log cannot be written."), &rq->arena,
                                       rq->response);
     }
+    request_hold_image(rq, mj->image);
     request_finish(rq);
 }
 
@@ -169,6 +170,7 @@ static void done_delete(struct metadata_job *mj, int err)
                                       STR("The metadata log cannot be written."), &rq->arena,
                                       rq->response);
     }
+    request_hold_image(rq, mj->image);
     request_finish(rq);
 }
 
@@ -202,6 +204,7 @@ static void done_grow(struct metadata_job *mj, int err)
                                           STR("The metadata log cannot be written."), &rq->arena,
                                           rq->response);
     }
+    request_hold_image(rq, mj->image);
     request_finish(rq);
 }
 

@@ -24,7 +24,8 @@ struct metadata_job {
     struct job job; /* used by metadata.c */
     struct loop *loop;
     /* On the metadata thread. Adds records (in an arena of its own batch), keeps its answer for
-     * done(); until that has returned it may point into this image. */
+     * done(), which may point into this image: until it has returned, or as long as it holds
+     * mj->image. */
     void (*decide)(struct metadata_job *mj, const struct image *im, struct meta_records *records);
     /* On mj->loop's thread: err 0 when the records are durable and published; otherwise why not. */
     void (*done)(struct metadata_job *mj, int err);

@@ -299,6 +299,14 @@ struct image *request_image(struct request *rq)
     return rq->image != NULL ? rq->image : io_thread_image(rq->io);
 }
 
+void request_hold_image(struct request *rq, struct image *im)
+{
+    if (im != NULL) {
+        image_unref(rq->image);
+        rq->image = image_ref(im);
+    }
+}
+
 bool authorize(struct request *rq, int8_t operation, int8_t resource_type, struct str resource_name)
 {
     (void)rq;

@@ -123,6 +123,9 @@ void request_offload(struct request *rq,
                      void (*done)(struct request *rq));
 /* The image that the request uses throughout. */
 struct image *request_image(struct request *rq);
+/* The answer points into this image (NULL: into none), which may be an older one: the request's own
+ * from now on, also where a worker encodes it. */
+void request_hold_image(struct request *rq, struct image *im);
 /* Closes the connection when this request's turn comes. */
 void request_fail(struct request *rq);
 /* No answer; the connection goes on. */

@@ -1,8 +1,11 @@
 """Answers that differ from Kafka's where this once went wrong; tests/oracle asks the rest, where Java is present."""
+import itertools
+import re
 import struct
 
-from lib.checks import client, expect, expect_all, write
-from lib.protocol import array, batch, batches, text
+from lib.checks import beside, client, expect, expect_all, write
+from lib.group_protocol import OFFSET_COMMIT, GroupClient, compact, compact_array, uvarint
+from lib.protocol import BROKER, CREATE_TOPICS, METADATA, array, batch, batches, text
 
 METADATA_1 = array([text('nope')])
 
@@ -100,3 +103,46 @@ def test_a_negative_limit_of_a_fetch_is_the_first_partitions_alone(env):
                 r.take('i')
                 return number, error, high, len(list(batches(r.blob())))
             expect(r.array(lambda: (r.text(), r.array(one)))[0][1], [(1, 75, -1, 0), (0, 0, 3, 1)])
+
+
+def change_default_codec(address, stop):
+    with GroupClient(*address) as c:
+        for codec in itertools.cycle((b'zstd', b'gzip', b'lz4', b'snappy')):
+            if stop.is_set():
+                return
+            c.alter_configs(BROKER, '', compression_type=codec.decode())
+
+
+def test_long_answers_of_configs_that_change_meanwhile(env):
+    """Topics with all their configs, so many that a worker encodes them, while a default among these is replaced without
+    end: each value is one that was set."""
+    topics = compact_array([compact(f't{i}') + struct.pack('>ih', 1, 1) + b'\1\1\0' for i in range(80)])
+    body = topics + struct.pack('>ib', 30000, 1) + b'\0'
+    with (env.broker() as broker, beside(broker, change_default_codec), beside(broker, change_default_codec),
+          GroupClient(broker.host, broker.port) as c, GroupClient(broker.host, broker.port) as other):
+        seen = set()
+        for _ in range(300):
+            other.send_tagged(CREATE_TOPICS, 5, body)
+            for answer in c.ask_tagged(CREATE_TOPICS, 5, body).data, other.read_tagged().data:
+                values = re.findall(rb'compression\.type(.)([^\0]*)\0', answer)
+                expect(len(values), 80, 'topics with a codec')
+                seen |= {value[:size[0] - 1] for size, value in values}
+        expect(seen - {b'producer'}, {b'zstd', b'gzip', b'lz4', b'snappy'})
+
+
+def test_long_requests_are_answered(env):
+    """300,000 partitions in one commit, and headers with more tagged fields than anybody sends."""
+    with env.broker() as broker, GroupClient(broker.host, broker.port) as c:
+        c.create_topic('t')
+        expect(c.wait_for_coordinator('g'), 0)
+        one = struct.pack('>iqi', 0, 0, -1) + compact('') + b'\0'
+        body = compact('g') + struct.pack('>i', -1) + compact('') + compact(None)
+        body += compact_array([compact('t') + compact_array([one] * 300000) + b'\0']) + b'\0'
+        r = c.ask_tagged(OFFSET_COMMIT, 8, body)
+        expect(len(r.data) > 300000 * 6, True, 'an answer for each')
+        for count in (65, 10000):
+            head = struct.pack('>hhi', METADATA, 12, 7) + text('x') + uvarint(count)
+            head += b''.join(uvarint(200 + i) + b'\0' for i in range(count))
+            frame = head + compact_array([]) + b'\0\0\0'
+            c.socket.sendall(struct.pack('>i', len(frame)) + frame)
+            c.read_tagged()

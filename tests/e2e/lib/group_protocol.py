@@ -226,10 +226,13 @@ class GroupClient(Client):
 
     def ask_tagged(self, key, version, body):
         """A request with tagged fields in header and body; the reader stands behind the answer's header."""
+        self.send_tagged(key, version, body)
+        return self.read_tagged()
+
+    def send_tagged(self, key, version, body):
         self.correlation += 1
         head = struct.pack('>hhi', key, version, self.correlation) + text(self.client_id) + b'\0'
         self.socket.sendall(struct.pack('>i', len(head) + len(body)) + head + body)
-        return self.read_tagged()
 
     def read_tagged(self):
         size = struct.unpack('>i', self.read_exactly(4))[0]

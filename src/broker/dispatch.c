@@ -25,7 +25,7 @@
 
 #define ARENA_FACTOR       16 /* memory of a decoded body: at most so many times its bytes */
 #define ARENA_BASE         ((size_t)1 << 20)  /* and this; a handler may lift it */
-#define DECODE_BYTES_MAX   ((size_t)64 << 20) /* this at most, however long the frame */
+#define DECODE_BYTES_MAX   ((size_t)24 << 20) /* this at most, however long the frame */
 #define HEADER_TAGS_MAX    10000              /* they are skipped on the loop */
 #define BAD_FRAME_LOG_MS   1000
 #define LIGHT_FRAME_BYTES  ((size_t)4096)

@@ -2,6 +2,7 @@
 #include "base/fs_whole.h"
 
 #include "base/base.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/sync.h"
 
@@ -17,8 +18,8 @@ struct whole {
     struct whole *next;
     dev_t dev;
     bool is_busy; /* with the lock: somebody has the turn, and with it what follows */
-    int fd;       /* owned; 0: not opened yet */
-    bool has_probe;
+    int fd;       /* owned: the directory that was asked for first; 0: not opened yet */
+    int probe_fd; /* owned: a file without a name; 0: none yet, -1: there are none here */
     off_t probe_size;
     int err; /* of the first sync that failed */
 };
@@ -52,6 +53,9 @@ struct fs_whole *fs_whole_free(struct fs_whole *fw)
         fw->first = w->next;
         if (w->fd > 0) {
             IGNORE(close(w->fd)); /* nothing was written through it */
+        }
+        if (w->probe_fd > 0) {
+            IGNORE(close(w->probe_fd)); /* nobody reads it */
         }
         mem_free(w);
     }
@@ -95,31 +99,11 @@ static void give_turn(struct fs_whole *fw, struct whole *w)
     lock_give(&fw->lock);
 }
 
-/* A change that was refused for want of room says nothing against the file system. */
-static bool is_shortage(int err)
-{
-    return err == -ENOSPC || err == -EDQUOT || err == -ENOMEM;
-}
-
 /* Not every file system has files without a name. */
 static bool is_unsupported(int err)
 {
     return err == -EOPNOTSUPP || err == -EISDIR || err == -EINVAL || err == -ENOENT ||
            err == -EACCES || err == -EPERM;
-}
-
-static int open_whole(struct fs_whole *fw, struct whole *w, const char *path)
-{
-    int fd = fw->open_dir(fw->fs, path, O_TMPFILE | O_RDWR);
-    w->has_probe = fd >= 0;
-    if (is_unsupported(fd) || is_shortage(fd)) {
-        fd = fw->open_dir(fw->fs, path, O_RDONLY | O_DIRECTORY);
-    }
-    if (fd < 0) {
-        return fd;
-    }
-    w->fd = fd;
-    return 0;
 }
 
 static int sync_fd(int fd)
@@ -131,15 +115,49 @@ static int sync_fd(int fd)
     return r < 0 ? -errno : 0;
 }
 
-static int probe(struct whole *w)
+static int open_probe(struct fs_whole *fw, struct whole *w, const char *path)
 {
+    int fd = fw->open_dir(fw->fs, path, O_TMPFILE | O_RDWR);
+    if (is_unsupported(fd)) {
+        w->probe_fd = -1;
+        return 0;
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    w->probe_fd = fd;
+    return 0;
+}
+
+/* Whether it takes a change: of the length of a file, and the first time that file itself. */
+static int try_change(struct fs_whole *fw, struct whole *w, const char *path)
+{
+    if (w->probe_fd <= 0) {
+        return w->probe_fd < 0 ? 0 : open_probe(fw, w, path);
+    }
     int r;
     w->probe_size = w->probe_size % PROBE_SIZES + 1;
     do {
-        r = ftruncate(w->fd, w->probe_size);
+        r = ftruncate(w->probe_fd, w->probe_size);
     } while (r < 0 && errno == EINTR);
-    int err = r < 0 ? -errno : 0;
-    return is_shortage(err) ? 0 : err;
+    return r < 0 ? -errno : 0;
+}
+
+static int sync_one(struct fs_whole *fw, struct whole *w, const char *path)
+{
+    if (w->fd == 0) {
+        int fd = fw->open_dir(fw->fs, path, O_RDONLY | O_DIRECTORY);
+        if (fd < 0) {
+            return fd;
+        }
+        w->fd = fd;
+    }
+    w->err = sync_fd(w->fd);
+    if (w->err >= 0) {
+        int err = try_change(fw, w, path);
+        w->err = err_is_passing(err) ? 0 : err; /* want of room says nothing against it */
+    }
+    return w->err;
 }
 
 int fs_whole_sync(struct fs_whole *fw, const char *path)
@@ -149,12 +167,7 @@ int fs_whole_sync(struct fs_whole *fw, const char *path)
         return -errno;
     }
     struct whole *w = take_turn(fw, st.st_dev);
-    int err = w->fd > 0 ? w->err : open_whole(fw, w, path);
-    if (err >= 0) {
-        err = sync_fd(w->fd);
-        err = err >= 0 && w->has_probe ? probe(w) : err;
-        w->err = err;
-    }
+    int err = w->err < 0 ? w->err : sync_one(fw, w, path);
     give_turn(fw, w);
     return err;
 }

@@ -7,8 +7,8 @@
  *   on ext4 of Linux 6.18). Such a file system refuses changes from then on: so one is tried
  *   behind each sync, the length of a file without a name. That costs no sync.
  * - An error is told once for each descriptor. Syncs of one file system therefore follow each
- *   other, on one descriptor, and what has failed once fails from then on: what was lost may
- *   belong to whoever asks next.
+ *   other, on a descriptor that is kept (later ones need none), and what has failed once fails
+ *   from then on: what was lost may belong to whoever asks next.
  *
  * Threads: any.
  */

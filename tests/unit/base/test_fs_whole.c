@@ -23,8 +23,8 @@ static struct {
     _Atomic int syncs;
     _Atomic int probes;
     _Atomic int under_way;
-    int open_error; /* of any descriptor */
-    bool has_no_nameless;
+    int open_error;     /* of any descriptor */
+    int nameless_error; /* of a file without a name */
     int opens;
     off_t size; /* of the last change */
 } kernel;
@@ -60,8 +60,8 @@ static int open_dir(struct fs *fs, const char *path, int flags)
     if (kernel.open_error < 0) {
         return kernel.open_error;
     }
-    if (kernel.has_no_nameless && (flags & O_TMPFILE) == O_TMPFILE) {
-        return -EOPNOTSUPP;
+    if (kernel.nameless_error < 0 && (flags & O_TMPFILE) == O_TMPFILE) {
+        return kernel.nameless_error;
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
@@ -86,7 +86,17 @@ static void one_that_has_given_up_is_noticed_behind_a_good_sync(void **state)
     kernel.ftruncate_errno = EROFS;
     assert_int_equal(fs_whole_sync(*state, "src"), -EROFS);
     assert_int_equal(kernel.syncs, 2);
-    assert_int_equal(kernel.probes, 2);
+    assert_int_equal(kernel.probes, 1);
+}
+
+/* The first change is the file itself. */
+static void one_that_has_given_up_before_is_noticed(void **state)
+{
+    kernel.nameless_error = -EROFS;
+    assert_int_equal(fs_whole_sync(*state, "src"), -EROFS);
+    kernel.nameless_error = 0;
+    assert_int_equal(fs_whole_sync(*state, "src"), -EROFS);
+    assert_int_equal(kernel.syncs, 1);
 }
 
 static void what_has_failed_once_fails_for_everybody(void **state)
@@ -102,21 +112,28 @@ static void what_has_failed_once_fails_for_everybody(void **state)
 
 static void no_room_for_the_change_is_no_failure(void **state)
 {
+    kernel.nameless_error = -ENOSPC;
+    assert_int_equal(fs_whole_sync(*state, "src"), 0);
+    kernel.nameless_error = 0; /* it is asked for again */
     kernel.ftruncate_errno = ENOSPC;
     assert_int_equal(fs_whole_sync(*state, "src"), 0);
-    kernel.ftruncate_errno = EDQUOT;
     assert_int_equal(fs_whole_sync(*state, "src"), 0);
+    assert_int_equal(kernel.probes, 1);
+    kernel.ftruncate_errno = EROFS;
+    assert_int_equal(fs_whole_sync(*state, "src"), -EROFS);
 }
 
 static void without_nameless_files_there_is_no_change(void **state)
 {
-    kernel.has_no_nameless = true;
+    kernel.nameless_error = -EOPNOTSUPP;
     kernel.ftruncate_errno = EIO;
     assert_int_equal(fs_whole_sync(*state, "src"), 0);
+    assert_int_equal(fs_whole_sync(*state, "src"), 0);
+    assert_int_equal(kernel.opens, 2);
     assert_int_equal(kernel.probes, 0);
 }
 
-static void a_descriptor_is_needed_once(void **state)
+static void descriptors_are_needed_once(void **state)
 {
     kernel.open_error = -EMFILE;
     assert_int_equal(fs_whole_sync(*state, "src"), -EMFILE);
@@ -153,10 +170,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         ROW(one_that_has_given_up_is_noticed_behind_a_good_sync),
+        ROW(one_that_has_given_up_before_is_noticed),
         ROW(what_has_failed_once_fails_for_everybody),
         ROW(no_room_for_the_change_is_no_failure),
         ROW(without_nameless_files_there_is_no_change),
-        ROW(a_descriptor_is_needed_once),
+        ROW(descriptors_are_needed_once),
         ROW(they_follow_each_other),
 #undef ROW
     };

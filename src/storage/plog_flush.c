@@ -80,21 +80,27 @@ void plog_flush_as_whole(struct plog_flush *f)
     let_go(f);
 }
 
-int plog_flush_run(struct plog_flush *f)
+static int sync_apart(struct plog_flush *f)
 {
     struct plog *pl = f->pl;
     int err = 0;
-    for (int i = 0; i < f->files_count && err >= 0 && !f->needs_whole_fs; i++) {
+    for (int i = 0; i < f->files_count && err >= 0; i++) {
         err = fs_datasync(f->files[i]);
     }
-    if (err >= 0 && f->sync_dir && !f->needs_whole_fs) {
-        err = fs_sync_dir(pl->env->fs, plog_path(pl));
-        if (err == -EMFILE || err == -ENFILE) { /* nothing was synced, and nothing failed */
-            f->needs_whole_fs = true;
-            err = 0;
+    return err >= 0 && f->sync_dir ? fs_sync_dir(pl->env->fs, plog_path(pl)) : err;
+}
+
+int plog_flush_run(struct plog_flush *f)
+{
+    if (!f->needs_whole_fs) {
+        int err = sync_apart(f);
+        if (err != -EMFILE && err != -ENFILE) {
+            return err;
         }
+        /* The directory could not be opened: nothing has failed, and the whole needs no descriptor.
+         */
     }
-    return err >= 0 && f->needs_whole_fs ? fs_sync_all(pl->env->fs, plog_path(pl)) : err;
+    return fs_sync_all(f->pl->env->fs, plog_path(f->pl));
 }
 
 static void end_locked(struct plog *pl, struct plog_flush *f, int err)

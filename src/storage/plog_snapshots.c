@@ -18,15 +18,28 @@ enum {
 /* --- which there are
  * -------------------------------------------------------------------------------- */
 
-void plog_note_snapshot(struct plog *pl, int64_t offset)
+/* How many are not beyond this offset; a search from the newest, where it is wanted. */
+static size_t count_until(const struct plog *pl, int64_t offset)
 {
     size_t at = pl->snapshots_count;
     while (at > 0 && pl->snapshots[at - 1] > offset) {
         at--;
     }
-    if (at > 0 && pl->snapshots[at - 1] == offset) {
+    return at;
+}
+
+bool plog_has_snapshot(const struct plog *pl, int64_t offset)
+{
+    size_t at = count_until(pl, offset);
+    return at > 0 && pl->snapshots[at - 1] == offset;
+}
+
+void plog_note_snapshot(struct plog *pl, int64_t offset)
+{
+    if (plog_has_snapshot(pl, offset)) {
         return;
     }
+    size_t at = count_until(pl, offset);
     if (pl->snapshots_count == pl->snapshots_cap) {
         /* An idle log has one or two of them: grow tightly. */
         pl->snapshots_cap = pl->snapshots_cap == 0 ? 1 : pl->snapshots_cap * 2;
@@ -105,15 +118,6 @@ void plog_thin_snapshots(struct plog *pl)
             i++;
         }
     }
-}
-
-bool plog_has_snapshot(const struct plog *pl, int64_t offset)
-{
-    size_t at = pl->snapshots_count;
-    while (at > 0 && pl->snapshots[at - 1] > offset) {
-        at--;
-    }
-    return at > 0 && pl->snapshots[at - 1] == offset;
 }
 
 int plog_save_snapshot(struct plog *pl, int64_t offset, bool is_durable)

@@ -182,7 +182,7 @@ void trash_empty(struct trash *tr, void (*failed)(void *ctx, const char *path, i
     for (struct list *node; (node = list_pop_front(&due)) != NULL;) {
         struct piece *pc = list_entry(node, struct piece, node);
         int err = pc->is_tree ? fs_remove_tree(tr->fs, pc->path) : unlink_now(tr->fs, pc->path);
-        if (err < 0 && err_is_passing(err)) {
+        if (err_is_passing(err)) {
             arm(tr, pc, RETRY_MS);
             continue;
         }

@@ -112,11 +112,15 @@ void fetch_shard_unlock(struct fetch_shard *shard)
  * client's history parts from ours. */
 static bool is_beyond_version(const struct fetch *st, const bool *sent)
 {
-    bool is_beyond = false;
-    for (size_t i = 0; i < st->context.count && st->rq->version < DIVERGING_MIN; i++) {
-        is_beyond = is_beyond || (sent[i] && st->targets[i].data.diverging_epoch.epoch >= 0);
+    if (st->rq->version >= DIVERGING_MIN) {
+        return false;
     }
-    return is_beyond;
+    for (size_t i = 0; i < st->context.count; i++) {
+        if (sent[i] && st->targets[i].data.diverging_epoch.epoch >= 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void fetch_compose(struct request *rq)

@@ -18,8 +18,6 @@
 #define FETCH_GROUPS_VERSION    8  /* a list of groups */
 #define FETCH_TOP_ERROR_VERSION 2  /* an error of the group has a place of its own */
 #define NO_OFFSET               (-1)
-/* A request may name one large group again and again: the groups beyond this are refused. */
-#define ANSWER_BYTES_MAX ((size_t)256 << 20)
 
 typedef struct offset_fetch_request_offset_fetch_request_group fetch_group;
 typedef struct offset_fetch_request_offset_fetch_request_topics fetch_topic;
@@ -266,10 +264,6 @@ static void fetch_part(struct shard *sh, struct request *rq, size_t i)
     struct fetch_state *st = rq->state;
     struct fetch_part *fp = &st->parts[i];
     const struct offset_fetch_request *body = rq->body;
-    if (rq->arena.used > ANSWER_BYTES_MAX) {
-        refuse_part(rq, i, KAFKA_ERROR_UNKNOWN_SERVER_ERROR);
-        return;
-    }
     offsets_fetch(sh, &fp->asked, body->require_stable, &rq->arena, fp->answer);
     enum kafka_error error = (enum kafka_error)fp->answer->error_code;
     if (error != KAFKA_ERROR_NONE) {

@@ -2,8 +2,8 @@
 #include "configs_tool.h"
 
 #include "base/mem.h"
-#include "broker/config_table.h"
-#include "broker/config_value.h"
+#include "config/config_table.h"
+#include "config/config_value.h"
 
 /* A text inside a table: bars would end the cell. */
 static void print_cell(const char *text)

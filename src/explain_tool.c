@@ -8,8 +8,8 @@
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/mem.h"
-#include "broker/config.h"
-#include "broker/config_load.h"
+#include "config/config.h"
+#include "config/config_load.h"
 #include "control_client.h"
 
 enum {

@@ -28,7 +28,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "broker/broker.h"
-#include "broker/config_load.h"
+#include "config/config_load.h"
 #include "configs_tool.h"
 #include "dump_tool.h"
 #include "explain_tool.h"

@@ -16,7 +16,7 @@
 #include "base/uuid.h"
 #include "meta/image.h"
 
-struct config;   /* broker/config.h: what server.properties and overrides say; immutable after start
+struct config;   /* config/config.h: what server.properties and overrides say; immutable after start
                   */
 struct metadata; /* broker/metadata.h */
 struct partition_table; /* broker/partition_table.h */

@@ -6,8 +6,8 @@
  */
 #include "base/base.h"
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/coordinator_impl.h"
+#include "config/config.h"
 
 #define MS_PER_MINUTE   60000
 #define STATE_BYTES_MAX (INT64_C(512) << 20) /* members and offsets of all groups */

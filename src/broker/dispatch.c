@@ -18,10 +18,10 @@
 
 #include "base/err.h"
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/request.h"
+#include "config/config.h"
 
 #define ARENA_FACTOR       16 /* memory of a decoded body: at most so many times its bytes */
 #define ARENA_BASE         ((size_t)1 << 20)  /* and this; a handler may lift it */

@@ -6,13 +6,13 @@
  */
 #include "base/err.h"
 #include "broker/broker.h"
-#include "broker/config.h"
-#include "broker/config_alter.h"
-#include "broker/config_describe.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/metadata.h"
 #include "broker/request.h"
+#include "config/config.h"
+#include "config/config_alter.h"
+#include "config/config_describe.h"
 #include "meta/controller.h"
 
 /* Keys in one answer: 10,000 topics whole. Bounds what a small request can make the broker hold. */

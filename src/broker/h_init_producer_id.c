@@ -8,11 +8,11 @@
  */
 #include "base/err.h"
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/metadata.h"
 #include "broker/request.h"
+#include "config/config.h"
 #include "wire/gen/errors.h"
 
 #define NO_PRODUCER_ID    (-1)

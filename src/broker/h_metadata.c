@@ -11,13 +11,13 @@
  * KRaftMetadataCache.
  */
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/h_cluster.h"
 #include "broker/h_topics.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/partition_table.h"
 #include "broker/request.h"
+#include "config/config.h"
 #include "meta/controller.h"
 #include "wire/gen/errors.h"
 

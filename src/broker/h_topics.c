@@ -12,13 +12,13 @@
 
 #include "base/err.h"
 #include "broker/broker.h"
-#include "broker/config.h"
-#include "broker/config_describe.h"
-#include "broker/config_topic.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/metadata.h"
 #include "broker/request.h"
+#include "config/config.h"
+#include "config/config_describe.h"
+#include "config/config_topic.h"
 #include "meta/controller.h"
 #include "wire/gen/errors.h"
 

@@ -8,9 +8,9 @@
 #include "base/err.h"
 #include "broker/background.h"
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/metadata.h"
 #include "broker/waiter.h"
+#include "config/config.h"
 #include "net/conn.h"
 #include "storage/plog.h"
 

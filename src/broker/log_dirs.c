@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "base/hmap.h"
 #include "broker/broker.h"
-#include "broker/config.h"
+#include "config/config.h"
 #include "meta/image.h"
 
 #define PARTITION_NAME_MAX 300

@@ -30,8 +30,8 @@
 
 #include "base/err.h"
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/metadata_impl.h"
+#include "config/config.h"
 #include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "net/loop.h"

@@ -14,7 +14,7 @@
 
 #include "base/err.h"
 #include "broker/broker.h"
-#include "broker/config.h"
+#include "config/config.h"
 #include "meta/bootstrap.h"
 #include "raft/format.h"
 #include "storage/log_dir.h"

@@ -6,9 +6,9 @@
  * BrokerLifecycleManager.
  */
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/log_dirs.h"
 #include "broker/metadata_impl.h"
+#include "config/config.h"
 #include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "raft/raft_node.h"

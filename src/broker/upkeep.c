@@ -9,12 +9,12 @@
 #include "base/err.h"
 #include "broker/background.h"
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/io_thread.h"
 #include "broker/log_dirs.h"
 #include "broker/metadata.h"
 #include "broker/partition.h"
 #include "broker/partition_table.h"
+#include "config/config.h"
 #include "storage/trash.h"
 
 #define RETRY_MS           1000  /* between attempts to open what could not be opened */

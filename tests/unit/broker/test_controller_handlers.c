@@ -8,10 +8,10 @@
 
 #include "base/err.h"
 #include "broker/broker.h"
-#include "broker/config.h"
 #include "broker/handlers.h"
 #include "broker/io_thread.h"
 #include "broker/partition_table.h"
+#include "config/config.h"
 #include "meta/bootstrap.h"
 #include "meta/controller.h"
 #include "meta/records.h"

@@ -10,7 +10,7 @@
 #include "base/fs.h"
 #include "base/logger.h"
 #include "broker/broker.h"
-#include "broker/config_load.h"
+#include "config/config_load.h"
 #include "server.h"
 #include "wire/gen/errors.h"
 

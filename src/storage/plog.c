@@ -95,7 +95,9 @@ const struct uuid *plog_topic_id(const struct plog *pl)
 
 const char *plog_path(const struct plog *pl)
 {
-    return pl->moved_path != NULL ? pl->moved_path : pl->path;
+    /* Acquire: the text was written before. */
+    const char *moved = atomic_load_explicit(&pl->moved_path, memory_order_acquire);
+    return moved != NULL ? moved : pl->path;
 }
 
 void plog_set_owner(struct plog *pl, void *owner)
@@ -355,9 +357,14 @@ int plog_mark_deleted(struct plog *pl, char *ret_path, size_t cap)
     snprintf(path, path_cap, "%.*s/" STR_FMT "%s", (int)pl->dir_len, pl->path,
              STR_ARG(str_of(pl->topic.ptr, topic_len)), suffix);
     lock_take(&pl->lock);
+    /* A checkpoint under way names its files by the directory: behind this they would be files of a
+     * namesake. */
+    while (pl->is_placing) {
+        cond_wait(&pl->settled, &pl->lock);
+    }
     int err = pl->moved_path != NULL ? ERR_CLOSED : fs_rename(pl->env->fs, pl->path, path);
     if (err >= 0) {
-        pl->moved_path = path;
+        atomic_store_explicit(&pl->moved_path, path, memory_order_release);
         plog_go_offline_locked(pl, ERR_OFFLINE);
         memcpy(ret_path, path, path_cap);
     }

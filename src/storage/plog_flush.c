@@ -220,8 +220,11 @@ static int gather(struct plog *pl, struct checkpoint *cp)
 static int put_in_place(struct plog *pl, struct checkpoint *cp)
 {
     struct log_path path;
-    int err = 0;
-    if (cp->epochs.is_dirty) {
+    lock_take(&pl->lock);
+    int err = pl->moved_path != NULL ? ERR_CLOSED : 0;
+    pl->is_placing = err >= 0; /* until plog_checkpoint ends: the directory keeps its name */
+    lock_give(&pl->lock);
+    if (err >= 0 && cp->epochs.is_dirty) {
         log_path_join(&path, plog_path(pl), EPOCH_FILE);
         err = epoch_cache_save(&cp->epochs, pl->env->fs, path.text, true);
     }
@@ -291,6 +294,7 @@ int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point)
         pl->epochs.is_dirty = true;
         pl->epochs.is_rewritten = true;
     }
+    pl->is_placing = false;
     pl->is_checkpointing = false;
     cond_broadcast(&pl->settled);
     lock_give(&pl->lock);

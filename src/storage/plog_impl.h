@@ -52,14 +52,15 @@ struct staged {
 
 struct plog {
     struct lock lock;
-    struct cond settled; /* with lock: is_writing or is_checkpointing has become false */
+    struct cond settled; /* with lock: one of is_writing, is_checkpointing, is_placing is over */
     bool is_writing;   /* a thread writes beyond the active segment's size, without the lock: nobody
                           else may write, roll, cut or close */
     uint32_t settlers; /* who wait for that: nobody begins another such write */
     struct lock rules_lock; /* LOCK_LEAF: config.rules, together with lock */
     struct plog_env *env;   /* borrowed */
     char *path;             /* owned: "<dir>/<topic>-<partition>" */
-    char *moved_path;       /* owned: after plog_mark_deleted */
+    /* Owned: after plog_mark_deleted. Set once, under lock; read without it, too. */
+    char *_Atomic moved_path;
     void *owner;
     struct str topic; /* in path */
     size_t dir_len;   /* of path */
@@ -99,6 +100,7 @@ struct plog {
     uint32_t incarnation; /* of the bytes: changes when the log is cut */
 
     bool is_checkpointing;    /* one at a time: they write the same files, without the lock */
+    bool is_placing;          /* a checkpoint names files: the directory keeps its own name */
     int64_t placing_snapshot; /* a checkpoint puts this one in place without the lock; -1: none */
 
     uint64_t names_made; /* names of the directory: changes, and how many of them are stable */

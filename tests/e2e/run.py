@@ -27,7 +27,10 @@ class Env:
         self.binary = binary
         self.top = os.path.dirname(os.path.dirname(HERE))
         with open(binary, 'rb') as file:
-            self.is_sanitized = b'__asan_init' in file.read()
+            program = file.read()
+        # Shadows of memory that was given back stay: under ThreadSanitizer a large figure of memory says nothing.
+        self.keeps_shadows = b'__tsan_init' in program
+        self.is_sanitized = b'__asan_init' in program or self.keeps_shadows
         # Dead memory is kept small, so that figures of memory mean something.
         self.environment = {'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':quarantine_size_mb=8'}
 

@@ -88,7 +88,7 @@ def test_metadata_without_end_is_refused(env):
                 good.go_on()
         grown = rss_kib(broker.pid) - before
         expect(refused > 0, True, '640 MiB of metadata were taken')
-        assert grown < 600 << 10, f'{grown >> 10} MiB more memory'
+        assert env.keeps_shadows or grown < 600 << 10, f'{grown >> 10} MiB more memory'
         good.go_on()
 
 

@@ -153,10 +153,82 @@ static void what_is_staged_while_others_write_lies_where_it_was_promised(void **
     world_release(&cr.w);
 }
 
+/* --- a checkpoint beside the deletion of its log ---------------------------------------------- */
+
+enum {
+    DELETION_WAIT_MS = 100, /* for what must not happen */
+};
+
+struct deletion {
+    struct world w;
+    struct thread deleter;
+    struct lock lock;
+    struct cond ended;
+    bool has_begun;
+    bool is_over;
+};
+
+static void delete_and_begin_anew(void *ctx)
+{
+    struct deletion *d = ctx;
+    char path[512];
+    check(plog_mark_deleted(d->w.pl, path, sizeof(path)) == 0);
+    check(fs_mkdir(d->w.env.fs, "data/t-0") == 0);
+    lock_take(&d->lock);
+    d->is_over = true;
+    cond_signal(&d->ended);
+    lock_give(&d->lock);
+}
+
+/* The name of a file of the checkpoint is made up, the file is not there yet. */
+static void
+before_snapshot(void *ctx, struct simfs *s, uint64_t step, enum simfs_op op, const char *path)
+{
+    (void)s;
+    (void)step;
+    struct deletion *d = ctx;
+    if (d->has_begun || op != SIMFS_OP_CREATE || strstr(path, ".snapshot.tmp") == NULL) {
+        return;
+    }
+    d->has_begun = true;
+    check(thread_start(&d->deleter, "deleter", delete_and_begin_anew, d) == 0);
+    lock_take(&d->lock);
+    while (!d->is_over && cond_wait_ms(&d->ended, &d->lock, DELETION_WAIT_MS)) {
+    }
+    lock_give(&d->lock);
+}
+
+static void a_checkpoint_of_a_deleted_log_writes_nothing_to_its_namesake(void **state)
+{
+    (void)state;
+    static struct deletion d;
+    int64_t point;
+    world_init(&d.w);
+    lock_init(&d.lock, LOCK_LEAF);
+    cond_init(&d.ended);
+    world_open(&d.w);
+    append_plain(&d.w, 3, 100);
+    simfs_on_step(d.w.disk, before_snapshot, &d);
+    assert_int_equal(plog_checkpoint(d.w.pl, &point), 0);
+    assert_true(d.has_begun);
+    thread_join(&d.deleter);
+    simfs_on_step(d.w.disk, NULL, NULL);
+    assert_true(has_file(&d.w, "data/t-0"));
+    assert_false(has_file(&d.w, WORLD_LOG "00000000000000000003.snapshot"));
+    assert_false(has_file(&d.w, WORLD_LOG "00000000000000000003.snapshot.tmp"));
+    assert_int_equal(plog_checkpoint(d.w.pl, &point), 0); /* nothing is left to do */
+    assert_int_equal(plog_close(d.w.pl, false), 0);
+    d.w.pl = NULL;
+    world_release(&d.w);
+    cond_release(&d.ended);
+    lock_release(&d.lock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_staged_while_others_write_lies_where_it_was_promised),
+        cmocka_unit_test(a_checkpoint_of_a_deleted_log_writes_nothing_to_its_namesake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

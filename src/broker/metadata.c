@@ -2,11 +2,14 @@
  * The metadata thread. It sleeps until there are jobs, takes all that wait, and works them off as
  * one batch:
  *
- *   decide   each job against the image that the jobs before it have made (its records are replayed
- * at once) append   the records of the jobs, those of one job always in one batch of the log: all
- * or none survive flush    one sync for all of them apply    partitions follow the new image
- *   publish  loops see the image from their next turn on
- *   done     each job on its own loop
+ * - decide: each job against the image that the jobs before it have made; its records are replayed
+ *   at once;
+ * - append: the records of the jobs, those of one job always in one batch of the log, so that all
+ *   or none survive;
+ * - flush: one sync for all of them;
+ * - apply: partitions follow the new image;
+ * - publish: loops see the image from their next turn on;
+ * - done: each job on its own loop.
  *
  * Jobs that come meanwhile wait and make the next batch: the disk sets the size of batches by
  * itself.
@@ -37,8 +40,6 @@
 #include "net/loop.h"
 #include "raft/raft_node.h"
 
-#define BATCH_BYTES_MAX \
-    (7 << 20) /* records of one append; the log takes 8 MiB with everything around them */
 #define WISHES_MAX 100
 
 #define SNAPSHOT_COMPLAINT_MS 60000
@@ -46,42 +47,6 @@
 #define OWED_RETRY_MS         5000 /* while a start owes records and nobody changes anything */
 
 /* ---- the log and the images made from it ---- */
-
-/* Replays records behind the newest image, as they will stand from base_offset on. */
-static int
-replay(struct metadata *md, const struct view *records, size_t count, int64_t base_offset)
-{
-    if (count == 0) {
-        return 0;
-    }
-    struct image_delta *d = image_delta_new(md->newest);
-    for (size_t i = 0; i < count; i++) {
-        int r = image_delta_replay(d, records[i]);
-        if (r < 0) {
-            image_delta_free(d);
-            return r;
-        }
-    }
-    struct image *next =
-        image_delta_finish(d, base_offset + to_i64(count) - 1, raft_node_epoch(md->rn));
-    image_unref(md->newest);
-    md->newest = next;
-    return 0;
-}
-
-int64_t metadata_next_offset(const struct metadata *md)
-{
-    return max_i64(raft_node_next_offset(md->rn), md->owed.end);
-}
-
-int metadata_owe(struct metadata *md, struct meta_records *records)
-{
-    int64_t base_offset = metadata_next_offset(md);
-    int r = replay(md, records->items, records->count, base_offset);
-    metadata_owed_add(&md->owed, records, base_offset, BATCH_BYTES_MAX);
-    meta_records_init(records, &md->owed.arena);
-    return r;
-}
 
 static void publish(struct metadata *md)
 {
@@ -243,7 +208,7 @@ static int take_records(struct metadata *md,
                         struct pending *pd)
 {
     int64_t base_offset = metadata_next_offset(md) + to_i64(pd->records.count);
-    int r = replay(md, own->items, own->count, base_offset);
+    int r = metadata_replay(md, own->items, own->count, base_offset);
     if (r < 0) {
         LOG_ERROR(md->br->logger, FAC_META, "a decision made records that cannot be replayed: %s",
                   err_text(r));
@@ -265,12 +230,12 @@ static int decide_job(struct metadata *md, struct metadata_job *mj, struct pendi
     mj->image = image_ref(md->newest);
     mj->decide(mj, mj->image, &own);
     size_t bytes = bytes_of(&own, 0);
-    bool is_too_large = own.count > RAFT_NODE_RECORDS_MAX || bytes > BATCH_BYTES_MAX;
+    bool is_too_large = own.count > RAFT_NODE_RECORDS_MAX || bytes > METADATA_BATCH_BYTES_MAX;
     int r = 0;
     if (is_too_large) {
         mj->err = ERR_TOO_LARGE;
     } else if (pd->records.count + own.count > RAFT_NODE_RECORDS_MAX ||
-               pd->bytes + bytes > BATCH_BYTES_MAX) {
+               pd->bytes + bytes > METADATA_BATCH_BYTES_MAX) {
         const struct image *seen = md->newest;
         r = commit(md, pd);
         mj->err = md->newest != seen ? ERR_OFFLINE : 0; /* what it was decided upon is not so */

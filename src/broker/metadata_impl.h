@@ -1,6 +1,6 @@
 /*
- * Inside of the metadata: metadata.c (the log, the images, the thread and its jobs),
- * metadata_start.c (what a start writes).
+ * Inside of the metadata: metadata.c (the log, the images, the thread and its jobs) >
+ * metadata_start.c (what a start writes) > metadata_newest.c (records into the newest image).
  */
 #ifndef BROKER_METADATA_IMPL_H
 #define BROKER_METADATA_IMPL_H
@@ -9,6 +9,9 @@
 #include "base/sync.h"
 #include "broker/metadata.h"
 #include "broker/metadata_owed.h"
+
+/* Records of one append; the log takes 8 MiB with everything around them. */
+#define METADATA_BATCH_BYTES_MAX (7 << 20)
 
 struct metadata {
     struct broker *br;    /* borrowed */
@@ -40,6 +43,9 @@ struct metadata {
 
 /* These belong to the metadata thread, or to the start before there is one. */
 
+/* Replays records behind the newest image, as they will stand from base_offset on. */
+must_check int
+metadata_replay(struct metadata *md, const struct view *records, size_t count, int64_t base_offset);
 /* Of the next record that is decided. */
 int64_t metadata_next_offset(const struct metadata *md);
 /* Records of a start: they go into the newest image at once, and into the log with the next batch,

@@ -15,10 +15,9 @@
  * Two ways to enumerate crashes: simfs_crash_at(n) and one run for each n; or one run with on_step,
  * which clones the disk before each step (cheap: pages are shared) and tries all modes later.
  *
- *     static void before(void *ctx, struct simfs *s, uint64_t step, enum simfs_op op, const char
- * *path) {   keep simfs_clone(s) and what has been acknowledged so far   }
- *     ...
- *     simfs_power_on(copy, seed, mode);  open the directory with simfs_fs(copy);  compare
+ *     simfs_on_step: in `before`, simfs_clone(s), and note what has been acknowledged so far
+ *     of each copy: simfs_power_on(copy, seed, mode), open the directory with simfs_fs(copy),
+ * compare
  *
  * Threads: the file calls of one simfs may come from several threads (one lock inside); clones may
  * be used on different threads. The other functions: while no call runs on it, except simfs_clone

@@ -14,10 +14,8 @@
  *
  * Two ways to enumerate crashes: simfs_crash_at(n) and one run for each n; or one run with on_step,
  * which clones the disk before each step (cheap: pages are shared) and tries all modes later.
- *
- *     simfs_on_step: in `before`, simfs_clone(s), and note what has been acknowledged so far
- *     of each copy: simfs_power_on(copy, seed, mode), open the directory with simfs_fs(copy),
- * compare
+ * In on_step: simfs_clone, and a note of what has been acknowledged so far. Of each clone later:
+ * simfs_power_on, then the directory is opened with simfs_fs and compared with the note.
  *
  * Threads: the file calls of one simfs may come from several threads (one lock inside); clones may
  * be used on different threads. The other functions: while no call runs on it, except simfs_clone

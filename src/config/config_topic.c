@@ -162,6 +162,7 @@ void config_topic_defaults(const struct config *c,
         set_value(ret, str_from(row->name), &value);
     }
     arena_release(&arena);
+    ret->plog.producer_id_check_ms = config_get_int(c, "producer.id.expiration.check.interval.ms");
     ret->plog.producer_id_expiration_ms = config_effective_int(c, im, "producer.id.expiration.ms");
     enum config_source source;
     struct str flush = config_view_text(

@@ -126,6 +126,7 @@ static int open_plog(struct load *ld)
         .retention_bytes = -1,
         .file_delete_delay_ms = 60000, /* KafkaMetadataLog: the default, whatever is set */
         .producer_id_expiration_ms = 86400000,
+        .producer_id_check_ms = 600000,
     };
     struct plog_open how = {
         .dir = ld->o->dir,

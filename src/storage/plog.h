@@ -67,7 +67,8 @@ struct plog_config {
     int64_t retention_bytes; /* -1: none */
     int64_t file_delete_delay_ms;
     int64_t producer_id_expiration_ms;
-    bool is_delete_policy; /* cleanup.policy holds "delete" */
+    int64_t producer_id_check_ms; /* between two looks for expired ones, the first after an open */
+    bool is_delete_policy;        /* cleanup.policy holds "delete" */
     bool preallocate;
 };
 
@@ -296,7 +297,8 @@ must_check int plog_advance_log_start(struct plog *pl, int64_t offset);
 must_check int plog_truncate_to(struct plog *pl, int64_t offset);
 /* Empties the log, which then begins and ends at this offset (a snapshot took its place). */
 must_check int plog_reset_to(struct plog *pl, int64_t offset);
-/* Retention by time, size and log_start; returns the number of segments removed. Blocking. */
+/* Retention by time, size and log_start, and a look for expired producers when it is due; returns
+ * the number of segments removed. Blocking. */
 must_check int plog_apply_retention(struct plog *pl, int64_t now_ms);
 /* The earliest time at which plog_apply_retention could find something to do: 0 now, INT64_MAX
  * never as the log is. Blocking. */

@@ -227,16 +227,31 @@ static int count_expired(struct plog *pl, int64_t now_ms, size_t *ret)
     return 0;
 }
 
+/* At looks of their own, not whenever retention is applied: a producer whose records are older than
+ * the expiration (somebody copies history) is still known when it repeats a batch a moment later.
+ */
+static void expire_producers(struct plog *pl, int64_t now_ms)
+{
+    int64_t mono_ms = clock_mono_ms(pl->env->clock);
+    if (mono_ms < pl->producers_look_ms || pl->staged_count > 0) {
+        return;
+    }
+    int64_t late_ms = mono_ms - pl->producers_look_ms;
+    int64_t check_ms = max_i64(pl->config.producer_id_check_ms, 1);
+    pl->producers_look_ms = mono_ms + check_ms - late_ms % check_ms;
+    if (pl->config.producer_id_expiration_ms > 0) {
+        IGNORE(producer_state_expire(&pl->producers, now_ms, pl->config.producer_id_expiration_ms));
+    }
+}
+
 int plog_apply_retention(struct plog *pl, int64_t now_ms)
 {
     size_t count = 0;
     int64_t base = -1;
     lock_take(&pl->lock);
     int err = pl->is_offline ? ERR_OFFLINE : 0;
-    if (err >= 0 && pl->staged_count == 0 && pl->config.producer_id_expiration_ms > 0) {
-        IGNORE(producer_state_expire(&pl->producers, now_ms, pl->config.producer_id_expiration_ms));
-    }
     if (err >= 0) {
+        expire_producers(pl, now_ms);
         err = count_expired(pl, now_ms, &count);
     }
     if (count > 0) {
@@ -284,7 +299,10 @@ int64_t plog_next_expiry(struct plog *pl)
         at_ms = first_segment_expiry(pl);
         int64_t oldest = producer_state_oldest(&pl->producers);
         if (oldest != INT64_MAX && pl->config.producer_id_expiration_ms > 0) {
-            at_ms = min_i64(at_ms, add_or_never(oldest, pl->config.producer_id_expiration_ms));
+            struct clock *clock = pl->env->clock;
+            int64_t look_ms = clock_now_ms(clock) + pl->producers_look_ms - clock_mono_ms(clock);
+            int64_t expiry_ms = add_or_never(oldest, pl->config.producer_id_expiration_ms);
+            at_ms = min_i64(at_ms, max_i64(expiry_ms, look_ms));
         }
     }
     lock_give(&pl->lock);

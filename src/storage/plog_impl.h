@@ -121,6 +121,9 @@ struct plog {
     bool is_changed;        /* since it was opened: closing has something to do */
     bool has_grown;         /* for on_grown */
 
+    /* Machine clock: the next look for expired producers. */
+    int64_t producers_look_ms;
+
     struct list flush_link; /* the flusher's, under its lock */
     bool is_queued;         /* the same */
     bool is_flushing;       /* the same: in a round that has not reported it */

@@ -52,6 +52,7 @@ int plog_open(struct plog_env *env,
     *ret_recovery = (struct plog_recovery){0};
     pl->env = env;
     pl->config = *how->config;
+    pl->producers_look_ms = clock_mono_ms(env->clock) + pl->config.producer_id_check_ms;
     pl->stale_base = INT64_MAX;
     lock_init(&pl->lock, LOCK_PLOG);
     lock_init(&pl->rules_lock, LOCK_LEAF);

@@ -158,6 +158,31 @@ static void retention_by_size_and_by_time_keeps_the_high_watermark(void **state)
     world_release(&w);
 }
 
+/* Somebody copies history: the records are older than the expiration from the first moment on. */
+static void a_producer_with_old_records_is_known_until_the_look_for_such(void **state)
+{
+    (void)state;
+    struct world w;
+    int err;
+    struct shape s = {.records = 1, .timestamp = 1000, .has_producer = true, .producer_id = 5};
+    world_init(&w);
+    w.config.producer_id_expiration_ms = 60000;
+    w.config.producer_id_check_ms = 600000;
+    world_open(&w);
+    assert_int_equal(append_shape(&w, &s), 0);
+    int64_t opened_ms = clock_now_ms(w.env.clock);
+    assert_int_equal(plog_next_expiry(w.pl), opened_ms + 600000);
+    simclock_advance(&w.clock, 599999);
+    assert_int_equal(plog_apply_retention(w.pl, clock_now_ms(w.env.clock)), 0);
+    struct plog_append_result r = stage_shape(&w, &s, &err);
+    assert_true(err == 0 && r.is_duplicate && r.base_offset == 0);
+    simclock_advance(&w.clock, 500000); /* the look is late; the next is not */
+    assert_int_equal(plog_apply_retention(w.pl, clock_now_ms(w.env.clock)), 0);
+    assert_int_equal(append_shape(&w, &s), 1);
+    assert_int_equal(plog_next_expiry(w.pl), opened_ms + 1200000);
+    world_release(&w);
+}
+
 static void a_deleted_log_leaves_its_name(void **state)
 {
     (void)state;
@@ -402,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_segment_without_a_snapshot_stays_and_those_before_it_go),
         cmocka_unit_test(a_segment_that_cannot_be_removed_still_counts_as_the_first),
         cmocka_unit_test(retention_by_size_and_by_time_keeps_the_high_watermark),
+        cmocka_unit_test(a_producer_with_old_records_is_known_until_the_look_for_such),
         cmocka_unit_test(a_deleted_log_leaves_its_name),
         cmocka_unit_test(a_deleted_segment_waits_under_another_name),
         cmocka_unit_test(each_log_has_its_own_delay),

@@ -219,8 +219,9 @@ static int64_t apply_retention(struct upkeep *up)
                          "retention of " STR_FMT "-%d failed: %s; tried again at the next pass",
                          STR_ARG(p->topic), p->number, err_text(r));
             } else if (r > 0) {
-                LOG_INFO(br->logger, FAC_STORAGE, "retention of " STR_FMT "-%d removed %d segments",
-                         STR_ARG(p->topic), p->number, r);
+                LOG_INFO(br->logger, FAC_STORAGE,
+                         "retention of " STR_FMT "-%d removed %d segment(s)", STR_ARG(p->topic),
+                         p->number, r);
             }
             earliest_ms = min_i64(earliest_ms, plog_next_expiry(p->pl));
         }

@@ -218,6 +218,49 @@ static void describe_topic_key(const struct config_view *view,
     set_synonyms(cd, mine == NULL ? NULL : &first, list, count, arena);
 }
 
+/* Kafka's answers go through a hash map whose order never changes; kafka-topics.sh prints what it
+ * gets. */
+static const char *const topic_order[] = {
+    "compression.type",
+    "errors.deadletterqueue.group.enable",
+    "remote.copy.lag.bytes",
+    "remote.log.delete.on.disable",
+    "leader.replication.throttled.replicas",
+    "remote.storage.enable",
+    "min.insync.replicas",
+    "segment.jitter.ms",
+    "remote.log.copy.disable",
+    "internal.segment.bytes",
+    "local.retention.ms",
+    "cleanup.policy",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "compression.lz4.level",
+    "segment.bytes",
+    "retention.ms",
+    "compression.gzip.level",
+    "remote.copy.lag.ms",
+    "flush.messages",
+    "compression.zstd.level",
+    "max.compaction.lag.ms",
+    "file.delete.delay.ms",
+    "max.message.bytes",
+    "min.compaction.lag.ms",
+    "message.timestamp.type",
+    "local.retention.bytes",
+    "preallocate",
+    "index.interval.bytes",
+    "min.cleanable.dirty.ratio",
+    "unclean.leader.election.enable",
+    "retention.bytes",
+    "delete.retention.ms",
+    "message.timestamp.after.max.ms",
+    "max.decompressed.message.bytes",
+    "message.timestamp.before.max.ms",
+    "segment.ms",
+    "segment.index.bytes",
+};
+
 void config_describe_topic(const struct config *c,
                            const struct image *im,
                            const struct image_config *own,
@@ -227,8 +270,10 @@ void config_describe_topic(const struct config *c,
                            struct config_descriptions *ret)
 {
     struct config_view view = config_view_of(c, im);
-    for (size_t i = 0; i < config_table_topic.count; i++) {
-        const struct config_row *row = &config_table_topic.rows[i];
+    check(ARRAY_LEN(topic_order) == config_table_topic.count);
+    for (size_t i = 0; i < ARRAY_LEN(topic_order); i++) {
+        const struct config_row *row =
+            config_table_find(&config_table_topic, str_from(topic_order[i]));
         const struct image_config *mine = find_own(own, own_count, str_from(row->name));
         if (is_selected(select, str_from(row->name)) && is_shown(row, mine != NULL, select)) {
             describe_topic_key(&view, row, mine, arena, add(ret, arena));

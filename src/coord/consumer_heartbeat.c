@@ -59,6 +59,21 @@ static bool has_assignor(const struct shard *sh, struct str name)
     return false;
 }
 
+static bool refuse_assignor(struct beat *b)
+{
+    const struct shard_config *config = b->sh->config;
+    struct str known = STR("");
+    for (size_t i = 0; i < config->assignors_count; i++) {
+        known = arena_printf(b->call->arena, STR_FMT "%s" STR_FMT, STR_ARG(known),
+                             i == 0 ? "" : ", ", STR_ARG(config->assignors[i]));
+    }
+    return refuse(
+        b, KAFKA_ERROR_UNSUPPORTED_ASSIGNOR,
+        arena_printf(b->call->arena,
+                     "there is no such server assignor; group.consumer.assignors has: " STR_FMT,
+                     STR_ARG(known)));
+}
+
 static bool check_join(struct beat *b)
 {
     const struct consumer_group_heartbeat_request *rq = b->request;
@@ -104,8 +119,7 @@ static bool check_request(struct beat *b)
         return refuse(b, KAFKA_ERROR_INVALID_REQUEST, STR("there is no such member epoch"));
     }
     if (!str_is_null(rq->server_assignor) && !has_assignor(b->sh, rq->server_assignor)) {
-        return refuse(b, KAFKA_ERROR_UNSUPPORTED_ASSIGNOR,
-                      STR("no assignor of that name is among group.consumer.assignors"));
+        return refuse_assignor(b);
     }
     return true;
 }

@@ -92,7 +92,7 @@ static enum kafka_error grow_one(struct growth *gr, const request_topic *rt)
     if (rt->count <= t->partitions_count) {
         gr->message = arena_printf(gr->arena,
                                    "The topic '" STR_FMT "' has %" PRId32
-                                   " partitions already; %" PRId32 " would not be more.",
+                                   " partition(s) already; %" PRId32 " would not be more.",
                                    STR_ARG(rt->name), t->partitions_count, rt->count);
         return KAFKA_ERROR_INVALID_PARTITIONS;
     }

@@ -129,6 +129,15 @@ static void own_of(struct world *w,
 
 static const struct config_selection everything = {0};
 
+static int count_named(const struct config_descriptions *all, const char *name)
+{
+    int count = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        count += str_is(all->items[i].name, name) ? 1 : 0;
+    }
+    return count;
+}
+
 static void topics_show_their_own_values_and_where_others_come_from(void **state)
 {
     (void)state;
@@ -141,6 +150,15 @@ static void topics_show_their_own_values_and_where_others_come_from(void **state
     config_describe_topic(w.c, w.im, own, count, &everything, &w.arena, &all);
     assert_int_equal(all.count, 37);
     expect_line(&all, "flush.ms", "flush.ms=5 1 LONG [flush.ms=5 1]");
+    /* As Kafka's map has them. */
+    assert_true(str_is(all.items[0].name, "compression.type"));
+    assert_true(str_is(all.items[14].name, "segment.bytes"));
+    assert_true(str_is(all.items[15].name, "retention.ms"));
+    assert_true(str_is(all.items[36].name, "segment.index.bytes"));
+    for (size_t i = 0; i < config_table_topic.count; i++) {
+        const struct config_row *row = &config_table_topic.rows[i];
+        assert_int_equal(count_named(&all, row->name), row->audience == CONFIG_PUBLIC);
+    }
     expect_line(&all, "cleanup.policy",
                 "cleanup.policy=compact,delete 1 LIST [cleanup.policy=compact,delete 1, "
                 "log.cleanup.policy=delete,compact 3, log.cleanup.policy=delete 5]");

@@ -11,10 +11,15 @@
 
 #include <arpa/inet.h>
 #include <event2/event.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/conn_limits.h"
 #include "net/conn_private.h"
+
+enum {
+    DISCARD_BYTES_MAX = 256 << 10, /* unread bytes of a connection that is closed */
+};
 
 const char *conn_peer_text(const struct conn_peer *peer, char ret_text[static CONN_PEER_TEXT_SIZE])
 {
@@ -165,6 +170,20 @@ void conn_end_pass(struct conn *cn)
 
 /* --- the end --- */
 
+/* To close a socket with bytes that were not read is to reset the connection. Who sent a bad frame
+ * is told by an end, as Kafka does it: librdkafka guesses from that that it speaks TLS to a
+ * plaintext port, and says so. What has not come yet may still bring a reset. */
+static void discard_unread(int fd)
+{
+    uint8_t bytes[4096];
+    IGNORE(shutdown(fd, SHUT_WR)); /* it is closed in a moment */
+    for (size_t taken = 0; taken < DISCARD_BYTES_MAX; taken += sizeof(bytes)) {
+        if (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0) {
+            return;
+        }
+    }
+}
+
 void conn_end(struct conn *cn, enum conn_end reason)
 {
     struct conn_set *cs = cn->cs;
@@ -174,6 +193,9 @@ void conn_end(struct conn *cn, enum conn_end reason)
     cn->is_dead = true;
     cn->reason = reason;
     check(event_del(&cn->event) == 0);
+    if (reason == CONN_END_BAD_FRAME) {
+        discard_unread(cn->fd);
+    }
     IGNORE(close(cn->fd)); /* a socket: nothing is left to fail */
     cn->fd = -1;
     list_remove(&cn->node);

@@ -226,6 +226,24 @@ static void lengths_that_are_not_allowed_close_at_once_with_one_line(void **stat
     world_release(&wd);
 }
 
+/* Also of AF_UNIX: a close with unread bytes is ECONNRESET at the other end. */
+static void who_sends_more_behind_a_bad_length_meets_an_end(void **state)
+{
+    (void)state;
+    static uint8_t bytes[180000];
+    struct world wd;
+    world_init(&wd, true);
+    world_start(&wd);
+    int fd = world_connect(&wd);
+    memset(bytes, 0xff, sizeof(bytes));
+    peer_send(fd, bytes, sizeof(bytes));
+    world_turn(&wd);
+    assert_int_equal(recv(fd, bytes, 1, MSG_DONTWAIT), 0);
+    close(fd);
+    assert_int_equal(wd.last_reason, CONN_END_BAD_FRAME);
+    world_release(&wd);
+}
+
 static void the_largest_frame_is_taken(void **state)
 {
     (void)state;
@@ -632,6 +650,7 @@ int main(void)
         cmocka_unit_test(a_failed_request_ends_the_connection_when_its_turn_comes),
         cmocka_unit_test(requests_of_a_dead_connection_are_abandoned_and_still_answered),
         cmocka_unit_test(lengths_that_are_not_allowed_close_at_once_with_one_line),
+        cmocka_unit_test(who_sends_more_behind_a_bad_length_meets_an_end),
         cmocka_unit_test(the_largest_frame_is_taken),
         cmocka_unit_test(started_requests_are_bounded),
         cmocka_unit_test(a_turn_takes_a_bounded_part_of_one_connection),

@@ -27,6 +27,9 @@ struct partition_table {
     size_t retried;        /* of whoever applies images: partitions that are to be tried again */
     size_t begun_empty; /* of whoever applies images: whose records were expected, in this image */
     _Atomic bool has_offline;
+    int64_t made_ms; /* machine clock; with the next two for a line of the log at the start */
+    size_t scanned_logs;
+    int64_t scanned_bytes;
 };
 
 #define RETRY_FAILURES_MAX    8 /* of one directory in one round: what is full is full for all */
@@ -41,6 +44,7 @@ struct partition_table *partition_table_new(struct broker *br)
     lock_init(&pt->lock, LOCK_BROKER);
     hmap_init(&pt->map, seed);
     pt->dirs = dir_assignment_new(br);
+    pt->made_ms = clock_mono_ms(br->clock);
     return pt;
 }
 
@@ -144,8 +148,20 @@ static void ask_for_retry(struct partition_table *pt)
     }
 }
 
+static void tell_of_recovery(const struct partition_table *pt)
+{
+    if (pt->scanned_logs > 0) {
+        LOG_INFO(pt->br->logger, FAC_STORAGE,
+                 "the last stop was not a clean one: %zu of %zu logs were checked from their "
+                 "recovery points on, %" PRId64 " bytes, in %" PRId64 " ms",
+                 pt->scanned_logs, pt->map.count, pt->scanned_bytes,
+                 clock_mono_ms(pt->br->clock) - pt->made_ms);
+    }
+}
+
 void partition_table_settle(struct partition_table *pt)
 {
+    tell_of_recovery(pt);
     settle(pt, false);
     ask_for_retry(pt);
     /* Of the first image, which came before the metadata thread. */
@@ -228,8 +244,11 @@ static void apply_config(struct partition *p, const struct topic_effective *ct)
                           memory_order_relaxed);
 }
 
-static void report_recovery(struct partition *p, const struct plog_recovery *rec)
+static void
+report_recovery(struct partition_table *pt, struct partition *p, const struct plog_recovery *rec)
 {
+    pt->scanned_logs += rec->scanned_bytes > 0;
+    pt->scanned_bytes += rec->scanned_bytes;
     if (rec->below_start_bytes > 0) {
         struct plog_offsets offsets;
         plog_offsets(p->pl, &offsets);
@@ -283,7 +302,7 @@ static int open_files(struct partition_table *pt,
     struct plog_recovery rec = {0};
     int r = plog_open(p->br->env, &how, &rec, &p->pl);
     if (r >= 0) {
-        report_recovery(p, &rec);
+        report_recovery(pt, p, &rec);
         plog_set_owner(p->pl, p);
     } else {
         p->pl = NULL;

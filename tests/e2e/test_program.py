@@ -496,11 +496,16 @@ def broker_topic(broker, name='t'):
 
 
 def test_everything_is_there_after_a_clean_restart(env):
-    """Topics, configs and records; the offsets go on."""
+    """Topics, configs and records; the offsets go on. A stop that was not clean is told at the next start, once."""
+    told = 'the last stop was not a clean one: 1 of 1 logs'
     with env.broker() as broker:
         write(broker_topic(broker), 't', 'r', 50)
         broker.restart()
         expect_all(broker, 't', 'r', 50)
+        expect(told in broker.log(), False, broker.log())
+        broker.restart(is_clean=False)
+        expect_all(broker, 't', 'r', 50)
+        expect(broker.log().count(told), 1, broker.log())
         with client(broker) as c:
             expect(c.produce('t', 0, batch([b'next'])), 50)
             try:

@@ -20,6 +20,8 @@
 #define KEYS_MIN_VERSION  4 /* from here on a list of keys */
 #define SHARE_MIN_VERSION 6
 
+#define TRANSACTION_LOG_MS 60000
+
 enum coordinator_type {
     COORDINATOR_GROUP = 0,
     COORDINATOR_TRANSACTION = 1,
@@ -73,6 +75,23 @@ static void make_topic(struct request *rq, int8_t type)
     }
 }
 
+/* Clients try until their timeout and name no cause then: the log does. */
+static void tell_of_transactions(struct request *rq)
+{
+    struct io_thread *io = rq->io;
+    struct log_left_out left_out;
+    char text[128];
+    struct strbuf sb;
+    strbuf_init(&sb, text, sizeof(text));
+    if (loop_is_current(io->loop) && /* the limit is the loop's */
+        log_limit_pass(&io->transaction_limit, rq->br->clock, TRANSACTION_LOG_MS, &left_out)) {
+        LOG_WARN(rq->br->logger, FAC_BROKER,
+                 "a client asks for the coordinator of transactions, which are not supported yet; "
+                 "it will ask again until it gives up: client.id=%s%s",
+                 str_escape(&sb, rq->client_id), left_out.text);
+    }
+}
+
 static enum kafka_error check_key(struct request *rq, int8_t type, struct str key)
 {
     switch (type) {
@@ -82,6 +101,7 @@ static enum kafka_error check_key(struct request *rq, int8_t type, struct str ke
         if (!authorize(rq, ACL_DESCRIBE, RESOURCE_TRANSACTIONAL_ID, key)) {
             return KAFKA_ERROR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         }
+        tell_of_transactions(rq);
         return KAFKA_ERROR_COORDINATOR_NOT_AVAILABLE;
     case COORDINATOR_SHARE:
         if (rq->version < SHARE_MIN_VERSION || !is_share_key(key)) {

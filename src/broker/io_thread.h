@@ -88,6 +88,7 @@ struct io_thread {
     struct log_limit read_limit;
     struct log_limit frame_limit;
     struct log_limit error_limit;
+    struct log_limit transaction_limit;
 };
 
 /* handler: what becomes of frames (dispatch.h); copied, its ctx is set to the new io thread. NULL:

@@ -353,3 +353,13 @@ def test_groups_lie_in_the_partition_that_kafka_looks_in(env):
                     with open(path, 'rb') as file:
                         found += [partition] if group.encode() in file.read() else []
             expect(found, [place], group)
+
+
+def test_who_asks_for_transactions_is_told_in_the_log(env):
+    """Clients ask until their timeout and are told no cause; one line of the log names it."""
+    with env.broker() as broker:
+        with group_client(broker) as c:
+            for _ in range(20):
+                expect(c.find_coordinator('txn\n', key_type=1)[0], NOT_AVAILABLE)
+        lines = [line for line in broker.log().splitlines() if 'transactions, which are not supported yet' in line]
+        expect(len(lines), 1, broker.log())

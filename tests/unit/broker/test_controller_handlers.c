@@ -122,6 +122,8 @@ static int setup(void **state)
     simclock_init(&w->sc, 1);
     w->br.clock = &w->sc.clock;
     w->br.partitions = partition_table_new(&w->br); /* none is offline */
+    const struct loop_options lo = {.clock = w->br.clock};
+    assert_int_equal(loop_new(&lo, &w->io.loop), 0);
     w->io.br = &w->br;
     w->io.image = image_new_empty();
     w->conn.io = &w->io;
@@ -140,6 +142,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
+    loop_free(w->io.loop);
     image_unref(w->io.image);
     partition_table_free(w->br.partitions);
     config_free(w->br.config);

@@ -24,7 +24,7 @@ struct upkeep {
     struct broker *br;
     int64_t retention_interval_ms;   /* constant */
     _Atomic int64_t retention_at_ms; /* machine clock; INT64_MAX: none is due */
-    _Atomic int64_t unscanned_bytes; /* flushed since the last checkpoint began */
+    _Atomic int64_t unscanned_bytes; /* since the last checkpoint began */
     _Atomic bool is_checkpointing;   /* checkpoint_job waits or runs: there is one at a time */
     struct job checkpoint_job;
     struct metadata_job retry_job;
@@ -173,6 +173,15 @@ static void run_checkpoint(struct job *j)
     checkpoint_if_due(up); /* what was flushed meanwhile had to wait */
 }
 
+static void count_written(struct upkeep *up, struct partition *p)
+{
+    int64_t bytes = plog_uncheckpointed_bytes(p->pl);
+    int64_t before = atomic_exchange_explicit(&p->uncheckpointed, bytes, memory_order_relaxed);
+    int64_t grown = bytes > before ? bytes - before : 0;
+    atomic_fetch_add(&up->unscanned_bytes, grown);
+    checkpoint_if_due(up);
+}
+
 /* ---- after a flush ---- */
 
 void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
@@ -187,11 +196,7 @@ void upkeep_flushed(void *ctx, struct plog *pl, int64_t flushed, int err)
         }
         return;
     }
-    int64_t bytes = plog_uncheckpointed_bytes(pl);
-    int64_t before = atomic_exchange_explicit(&p->uncheckpointed, bytes, memory_order_relaxed);
-    int64_t grown = bytes > before ? bytes - before : 0;
-    atomic_fetch_add(&up->unscanned_bytes, grown);
-    checkpoint_if_due(up);
+    count_written(up, p);
 }
 
 /* ---- retention ---- */
@@ -249,11 +254,16 @@ static void retention_within(struct upkeep *up, int64_t wait_ms)
 }
 
 /* Any thread, often: rolls of busy logs come here and find a pass already due within the interval.
- */
-static void on_grown(void *ctx)
+ * In page-cache mode nothing else asks for a sync of what a log has left behind; Kafka syncs a
+ * segment when the next one begins, and its recovery point follows. */
+static void on_grown(void *ctx, struct plog *pl)
 {
     struct upkeep *up = ctx;
+    struct partition *p = plog_owner(pl);
     retention_within(up, up->retention_interval_ms);
+    if (p != NULL && !config_is_ephemeral(up->br->config)) {
+        count_written(up, p);
+    }
 }
 
 void upkeep_retention_soon(struct upkeep *up)

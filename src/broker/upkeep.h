@@ -14,8 +14,9 @@ struct partition;
 struct plog;
 struct upkeep;
 
-/* Flushed bytes of all logs together after which recovery points are persisted: what a start after
- * a kill has to scan at most. */
+/* Bytes of all logs together, flushed or left behind in rolled segments, after which everything is
+ * flushed and recovery points are persisted: what a start after a kill has to scan at most, beside
+ * the last segments of logs in page-cache mode. */
 #define UPKEEP_CHECKPOINT_BYTES (INT64_C(64) << 20)
 
 /* Before a log is opened: it hears from br->env of logs that grow, and from br->on_retention. */

@@ -21,6 +21,7 @@ struct config {
     int32_t node_id;
     char node_id_text[12];
     bool auto_create_topics_enable;
+    bool is_ephemeral;
     int32_t max_request_partition_size_limit;
     struct config_listener *listeners; /* in the arena */
     size_t listeners_count;
@@ -136,6 +137,16 @@ bool config_check_types(struct config *c, struct arena *arena, struct str *ret_m
         }
     }
     return true;
+}
+
+void config_set_ephemeral(struct config *c)
+{
+    c->is_ephemeral = true;
+}
+
+bool config_is_ephemeral(const struct config *c)
+{
+    return c->is_ephemeral;
 }
 
 void config_set_listeners(struct config *c, const struct config_listener *listeners, size_t count)

@@ -58,6 +58,7 @@ void config_set(struct config *c, struct str name, struct str text, enum config_
 void config_remove(struct config *c, struct str name); /* after config_sort */
 void config_sort(struct config *c);
 must_check bool config_check_types(struct config *c, struct arena *arena, struct str *ret_message);
+void config_set_ephemeral(struct config *c);
 void config_set_listeners(struct config *c, const struct config_listener *listeners, size_t count);
 
 /* All static values, sorted by name. */
@@ -80,6 +81,8 @@ void config_get_list(const struct config *c,
 /* Set by the file, the command line or the environment (not built in). */
 bool config_is_set(const struct config *c, const char *name);
 #define CONFIG_NOT_SET INT64_MIN
+
+bool config_is_ephemeral(const struct config *c); /* its data is thrown away at the end */
 
 /* Asked for by requests: kept apart. */
 bool config_auto_create_topics_enable(const struct config *c);

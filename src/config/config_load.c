@@ -183,6 +183,7 @@ static bool add_overrides(struct loader *ld)
         config_set(ld->c, STR("log.dirs"), str_from(ld->in->data), CONFIG_ORIGIN_COMMAND_LINE);
     }
     if (ld->in->is_ephemeral) {
+        config_set_ephemeral(ld->c);
         config_set(ld->c, STR("log.flush.interval.messages"), STR("9223372036854775807"),
                    CONFIG_ORIGIN_COMMAND_LINE);
         config_set(ld->c, STR("group.initial.rebalance.delay.ms"), STR("0"),

@@ -259,7 +259,7 @@ int64_t plog_staged_left(struct plog *pl)
 int64_t plog_uncheckpointed_bytes(struct plog *pl)
 {
     lock_take(&pl->lock);
-    int64_t bytes = pl->uncheckpointed_bytes;
+    int64_t bytes = pl->uncheckpointed_bytes + pl->unflushed_bytes;
     lock_give(&pl->lock);
     return bytes;
 }

@@ -39,6 +39,7 @@
 
 struct fd_cache; /* open segment files of one broker, bounded: fd_cache.h */
 struct trash;    /* its deleted files: trash.h */
+struct plog;
 
 /* What all logs of one broker share; owned by the broker, outlives them. */
 struct plog_env {
@@ -48,9 +49,9 @@ struct plog_env {
     struct fd_cache *fds;
     struct metrics *metrics;
     struct trash *trash; /* borrowed: what logs delete waits there; NULL: it goes at once */
-    /* A log has its first batch, or a new segment: retention may want a look at it. May be NULL;
-     * called by plog_write without the log's lock. */
-    void (*on_grown)(void *ctx);
+    /* A log has its first batch, or a new segment: retention may want a look at it, and what it
+     * has left behind a sync. May be NULL; called by plog_write without the log's lock. */
+    void (*on_grown)(void *ctx, struct plog *pl);
     void *on_grown_ctx;
     _Atomic int64_t producers; /* that the logs remember; see producer_state.h */
 };
@@ -94,8 +95,6 @@ struct plog_open {
     int64_t unflushed_from;
     int64_t unflushed_to;
 };
-
-struct plog;
 
 /* What recovery did, for one log line of the caller. */
 struct plog_recovery {
@@ -312,7 +311,7 @@ int64_t plog_first_offset(struct plog *pl);
 must_check int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point);
 /* This recovery point is on stable storage: snapshots that only an older one needs may go. */
 void plog_checkpointed(struct plog *pl, int64_t recovery_point);
-int64_t plog_uncheckpointed_bytes(struct plog *pl); /* flushed since the last plog_checkpoint */
+int64_t plog_uncheckpointed_bytes(struct plog *pl); /* written since the last plog_checkpoint */
 
 /* Renames the directory to `<name>.<uuid>-delete` (LocalLog), so that the name is free; the log is
  * unusable afterwards except for plog_close(false). The caller removes the directory later. */

@@ -302,7 +302,7 @@ int plog_write(struct plog *pl, int64_t *ret_written)
     pl->has_grown = false;
     lock_give(&pl->lock);
     if (has_grown && pl->env->on_grown != NULL) {
-        pl->env->on_grown(pl->env->on_grown_ctx);
+        pl->env->on_grown(pl->env->on_grown_ctx, pl);
     }
     return err;
 }

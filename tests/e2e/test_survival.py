@@ -1,6 +1,7 @@
 """kill -9, full disks, no descriptors: what was acknowledged stays, and the server goes on."""
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -151,6 +152,30 @@ def test_a_directory_of_another_topic_is_set_aside(env):
         broker.restart(is_clean=False)
         with client(broker) as c:
             expect(c.list_offset('name', 0, -1)[2], 1, 'log end')
+
+
+def test_in_page_cache_mode_rolled_segments_are_synced_in_the_background(env):
+    """Nothing else asks for it. After a kill what lies before the recovery point is not scanned."""
+    with env.broker('log.flush.interval.messages=9223372036854775807', 'log.segment.bytes=1048576') as broker:
+        with client(broker) as c:
+            c.create_topic('t')
+        half = batch([os.urandom(500_000)])
+        points = os.path.join(broker.data, 'recovery-point-offset-checkpoint')
+
+        def point():
+            with open(points, encoding='utf-8') as file:
+                return max([int(line.split()[2]) for line in file if line.startswith('t 0 ')], default=0)
+        with client(broker) as c:
+            for _ in range(150):
+                c.produce('t', 0, half)
+        wait_until(lambda: os.path.exists(points) and point() > 100, 'a recovery point')
+        known = point()
+        broker.kill()
+        broker.start()
+        told = re.search(r'recovery points on, ([0-9]+) bytes', broker.log())
+        assert told and int(told[1]) < (150 - known + 1) * 501_000, broker.log()
+        with client(broker) as c:
+            expect(c.list_offset('t', 0, -1)[2], 150)
 
 
 def test_starts_quickly_after_a_kill(env):

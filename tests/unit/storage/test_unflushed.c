@@ -7,8 +7,9 @@
 
 #define FIRST_LOG WORLD_LOG "00000000000000000000.log"
 
-static void count_call(void *ctx)
+static void count_call(void *ctx, struct plog *pl)
 {
+    (void)pl;
     ++*(int *)ctx;
 }
 

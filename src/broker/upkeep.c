@@ -62,13 +62,22 @@ static void fail_directory(struct broker *br, const struct log_dir *ld, int err)
 
 /* ---- checkpoints ---- */
 
+/* What the last segment of a log in page-cache mode holds is left to the kernel, as Kafka leaves
+ * it: a sync of each of many logs would cost more than the scan of their ends. */
+static bool wants_checkpoint(const struct partition *p)
+{
+    return p->pl != NULL && !atomic_load(&p->is_deleted) &&
+           (atomic_load_explicit(&p->is_durable, memory_order_relaxed) ||
+            plog_wants_checkpoint(p->pl));
+}
+
 /* Those whose logs lie in this directory. */
 static size_t
 logs_of(const struct log_dir *ld, struct partition *const *all, size_t count, struct plog **ret)
 {
     size_t here = 0;
     for (size_t i = 0; i < count; i++) {
-        if (all[i]->pl != NULL && all[i]->ld == ld && !atomic_load(&all[i]->is_deleted)) {
+        if (all[i]->ld == ld && wants_checkpoint(all[i])) {
             ret[here++] = all[i]->pl;
         }
     }

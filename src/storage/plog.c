@@ -256,6 +256,14 @@ int64_t plog_staged_left(struct plog *pl)
     return left;
 }
 
+bool plog_wants_checkpoint(struct plog *pl)
+{
+    lock_take(&pl->lock);
+    bool wants = pl->uncheckpointed_bytes > 0 || pl->flushed < plog_active(pl)->base_offset;
+    lock_give(&pl->lock);
+    return wants;
+}
+
 int64_t plog_uncheckpointed_bytes(struct plog *pl)
 {
     lock_take(&pl->lock);

@@ -311,6 +311,9 @@ int64_t plog_first_offset(struct plog *pl);
 must_check int plog_checkpoint(struct plog *pl, int64_t *ret_recovery_point);
 /* This recovery point is on stable storage: snapshots that only an older one needs may go. */
 void plog_checkpointed(struct plog *pl, int64_t recovery_point);
+/* Something was flushed since the last plog_checkpoint, or a segment before the last one is not on
+ * stable storage as a whole. */
+bool plog_wants_checkpoint(struct plog *pl);
 int64_t plog_uncheckpointed_bytes(struct plog *pl); /* written since the last plog_checkpoint */
 
 /* Renames the directory to `<name>.<uuid>-delete` (LocalLog), so that the name is free; the log is

@@ -14,9 +14,14 @@
 #include "broker/request.h"
 #include "wire/gen/errors.h"
 
-#define UNKNOWN 0 /* of resource types, pattern types, operations and permission types alike */
-
 #define NO_AUTHORIZER STR("No authorizer is configured: this broker keeps no ACLs.")
+
+/* 0 is "unknown" in each of the four enumerations. */
+static bool
+has_unknown(int8_t resource_type, int8_t pattern_type, int8_t operation, int8_t permission)
+{
+    return resource_type == 0 || pattern_type == 0 || operation == 0 || permission == 0;
+}
 
 enum request_verdict h_sasl_handshake(struct request *rq)
 {
@@ -38,8 +43,8 @@ enum request_verdict h_describe_acls(struct request *rq)
 {
     const struct describe_acls_request *body = rq->body;
     struct describe_acls_response *out = rq->response;
-    if (body->resource_type_filter == UNKNOWN || body->pattern_type_filter == UNKNOWN ||
-        body->operation == UNKNOWN || body->permission_type == UNKNOWN) {
+    if (has_unknown(body->resource_type_filter, body->pattern_type_filter, body->operation,
+                    body->permission_type)) {
         return REQUEST_CLOSE;
     }
     out->error_code = KAFKA_ERROR_SECURITY_DISABLED;
@@ -55,8 +60,8 @@ enum request_verdict h_create_acls(struct request *rq)
     out->results.items = codec_array(&rq->arena, create_acls_response_acl_creation_result, count);
     for (int32_t i = 0; i < body->creations.count; i++) {
         const struct create_acls_request_acl_creation *acl = &body->creations.items[i];
-        if (acl->resource_type == UNKNOWN || acl->resource_pattern_type == UNKNOWN ||
-            acl->operation == UNKNOWN || acl->permission_type == UNKNOWN) {
+        if (has_unknown(acl->resource_type, acl->resource_pattern_type, acl->operation,
+                        acl->permission_type)) {
             return REQUEST_CLOSE;
         }
         struct create_acls_response_acl_creation_result *result = &out->results.items[i];
@@ -76,8 +81,8 @@ enum request_verdict h_delete_acls(struct request *rq)
         codec_array(&rq->arena, delete_acls_response_delete_acls_filter_result, count);
     for (int32_t i = 0; i < body->filters.count; i++) {
         const struct delete_acls_request_delete_acls_filter *filter = &body->filters.items[i];
-        if (filter->resource_type_filter == UNKNOWN || filter->pattern_type_filter == UNKNOWN ||
-            filter->operation == UNKNOWN || filter->permission_type == UNKNOWN) {
+        if (has_unknown(filter->resource_type_filter, filter->pattern_type_filter,
+                        filter->operation, filter->permission_type)) {
             return REQUEST_CLOSE;
         }
         struct delete_acls_response_delete_acls_filter_result *result =
